@@ -1,0 +1,402 @@
+//! The CloudEvents 1.0 envelope: read, checked, written. Payload bytes are passed on as they came.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use crate::{Refusal, Timestamp};
+
+/// Largest event, in bytes of its JSON form (1 kB = 1,024 bytes).
+pub const EVENT_MAX_BYTES: usize = 256 * 1024;
+/// Longest `id`, `type` and `subject`, in bytes.
+pub const ATTRIBUTE_MAX_BYTES: usize = 255;
+/// Longest `source` and `dataschema`, in bytes.
+pub const URI_MAX_BYTES: usize = 2_048;
+/// Most extension attributes.
+pub const EXTENSIONS_MAX: usize = 32;
+/// Longest name of an extension attribute, in bytes (CloudEvents 1.0 says 20 at most *should* be used; some exceed it).
+pub const EXTENSION_NAME_MAX_BYTES: usize = 64;
+/// The extension attribute by which a platform key says whose event this is; never delivered.
+pub const ACCOUNT_EXTENSION: &str = "accountsid";
+
+/// A CloudEvent with a JSON object for `data`.
+#[derive(Clone, Debug, Default)]
+pub struct CloudEvent<'a> {
+    /// Unique per event; what receivers recognise a repeat by. Empty: not given.
+    pub id: Cow<'a, str>,
+    /// Where it happened, a URI-reference.
+    pub source: Cow<'a, str>,
+    /// Name of the event type.
+    pub event_type: Cow<'a, str>,
+    /// What in `source` it is about.
+    pub subject: Option<Cow<'a, str>>,
+    /// When it happened, as the producer wrote it (RFC 3339).
+    pub time: Option<Cow<'a, str>>,
+    /// URI of the schema version its `data` follows.
+    pub dataschema: Option<Cow<'a, str>>,
+    /// Other attributes: name and JSON value (string, number or boolean), in the producer's order.
+    pub extensions: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// JSON text of `data`. Empty: not given.
+    pub data: Cow<'a, str>,
+}
+
+impl<'a> CloudEvent<'a> {
+    /// Reads an event in the JSON structured form, and checks it.
+    ///
+    /// # Errors
+    /// The first [`Refusal`], its field an attribute of the event, or empty where it is no JSON object at all.
+    pub fn parse(json: &'a [u8]) -> Result<Self, Refusal> {
+        if json.len() > EVENT_MAX_BYTES {
+            return Err(Refusal::too_large(
+                "",
+                format!("an event is at most {EVENT_MAX_BYTES} bytes; this one has {}", json.len()),
+            ));
+        }
+        let parsed = serde_json::from_slice::<Parsed<'a>>(json).map_err(|error| {
+            Refusal::invalid("", format!("is not a CloudEvent in JSON: {error}"))
+        })?;
+        let event = parsed.0?;
+        event.check()?;
+        Ok(event)
+    }
+
+    /// Checks every attribute. `id` and `time` may be missing: who accepts the event gives them.
+    ///
+    /// # Errors
+    /// The first [`Refusal`].
+    pub fn check(&self) -> Result<(), Refusal> {
+        text("id", &self.id, ATTRIBUTE_MAX_BYTES)?;
+        required("source", &self.source)?;
+        text("source", &self.source, URI_MAX_BYTES)?;
+        if self.source.contains(char::is_whitespace) {
+            return Err(Refusal::invalid("source", "must be a URI-reference, without spaces"));
+        }
+        required("type", &self.event_type)?;
+        crate::schema::check_name("type", &self.event_type)?;
+        if let Some(subject) = &self.subject {
+            required("subject", subject)?;
+            text("subject", subject, ATTRIBUTE_MAX_BYTES)?;
+        }
+        if self.time.as_ref().is_some_and(|time| Timestamp::parse_rfc3339(time).is_none()) {
+            return Err(Refusal::invalid(
+                "time",
+                "must be an RFC 3339 time such as `2026-01-02T03:04:05.678Z`",
+            ));
+        }
+        if let Some(uri) = &self.dataschema {
+            text("dataschema", uri, URI_MAX_BYTES)?;
+            if crate::schema::parse_dataschema(uri).is_none() {
+                return Err(Refusal::invalid(
+                    "dataschema",
+                    "must end in `/<schema id>/<version>`, such as `/Messaging.MessageStatus/7`",
+                ));
+            }
+        }
+        self.check_extensions()?;
+        self.check_data()
+    }
+
+    /// Takes an extension attribute out, and gives its JSON value.
+    pub fn take_extension(&mut self, name: &str) -> Option<Cow<'a, str>> {
+        let at = self.extensions.iter().position(|(key, _)| key == name)?;
+        Some(self.extensions.remove(at).1)
+    }
+
+    /// Writes the JSON structured form, with `dataschema` and `data` as given: the bytes that sinks get.
+    pub fn to_json(&self, dataschema: Option<&str>, data: &str) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256 + self.source.len() + data.len());
+        out.extend_from_slice(br#"{"specversion":"1.0""#);
+        let mut attribute = |name: &str, value: &str| {
+            out.extend_from_slice(b",\"");
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b"\":");
+            out.extend_from_slice(value.as_bytes());
+        };
+        attribute("type", &quoted(&self.event_type));
+        attribute("source", &quoted(&self.source));
+        if let Some(subject) = &self.subject {
+            attribute("subject", &quoted(subject));
+        }
+        attribute("id", &quoted(&self.id));
+        if let Some(uri) = dataschema {
+            attribute("dataschema", &quoted(uri));
+        }
+        attribute("datacontenttype", r#""application/json""#);
+        if let Some(time) = &self.time {
+            attribute("time", &quoted(time));
+        }
+        for (name, value) in &self.extensions {
+            attribute(name, value);
+        }
+        attribute("data", data);
+        out.push(b'}');
+        out
+    }
+
+    fn check_extensions(&self) -> Result<(), Refusal> {
+        if self.extensions.len() > EXTENSIONS_MAX {
+            return Err(Refusal::too_large(
+                "",
+                format!("an event has at most {EXTENSIONS_MAX} extension attributes"),
+            ));
+        }
+        for (name, value) in &self.extensions {
+            let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+            if name.is_empty() || !plain || name.len() > EXTENSION_NAME_MAX_BYTES {
+                return Err(Refusal::invalid(
+                    name.as_ref(),
+                    format!(
+                        "is no name for an extension attribute: lower-case letters and digits, at most {EXTENSION_NAME_MAX_BYTES}"
+                    ),
+                ));
+            }
+            if value.starts_with(['{', '[']) {
+                return Err(Refusal::invalid(
+                    name.as_ref(),
+                    "must be a string, a number or a boolean: put structure into `data`",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_data(&self) -> Result<(), Refusal> {
+        if self.data.is_empty() {
+            return Err(Refusal::invalid("data", "is required: a JSON object"));
+        }
+        let value = serde_json::from_str::<&RawValue>(&self.data)
+            .map_err(|error| Refusal::invalid("data", format!("is not JSON: {error}")))?;
+        if value.get().starts_with('{') {
+            Ok(())
+        } else {
+            Err(Refusal::invalid("data", "must be a JSON object"))
+        }
+    }
+}
+
+/// Refuses content types that are not JSON.
+///
+/// # Errors
+/// A [`Refusal`] of `datacontenttype`.
+pub fn check_content_type(content_type: &str) -> Result<(), Refusal> {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence == "application/json" || essence.ends_with("+json") {
+        return Ok(());
+    }
+    Err(Refusal::invalid("datacontenttype", "must be `application/json`: only JSON data is routed"))
+}
+
+/// JSON text of a string.
+pub fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("a string is always JSON")
+}
+
+fn required(field: &str, value: &str) -> Result<(), Refusal> {
+    if value.is_empty() {
+        Err(Refusal::invalid(field, "is required and not empty"))
+    } else {
+        Ok(())
+    }
+}
+
+fn text(field: &str, value: &str, max_bytes: usize) -> Result<(), Refusal> {
+    if value.len() > max_bytes {
+        return Err(Refusal::too_large(field, format!("is longer than {max_bytes} bytes")));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(Refusal::invalid(field, "must not have control characters"));
+    }
+    Ok(())
+}
+
+/// What reading gave: an event, or the refusal of one attribute. Malformed JSON is the reader's own error.
+struct Parsed<'a>(Result<CloudEvent<'a>, Refusal>);
+
+impl<'de> Deserialize<'de> for Parsed<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(EnvelopeVisitor)
+    }
+}
+
+struct EnvelopeVisitor;
+
+impl<'de> Visitor<'de> for EnvelopeVisitor {
+    type Value = Parsed<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parsed<'de>, A::Error> {
+        let mut envelope = Envelope::default();
+        while let Some(Text(name)) = map.next_key()? {
+            let value = map.next_value::<&RawValue>()?;
+            if let Err(refusal) = envelope.set(name, value.get()) {
+                // The rest must still be read, so that what is no JSON is told as such.
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                return Ok(Parsed(Err(refusal)));
+            }
+        }
+        Ok(Parsed(envelope.finish()))
+    }
+}
+
+/// An envelope while it is read.
+#[derive(Default)]
+struct Envelope<'a> {
+    event: CloudEvent<'a>,
+    seen: Vec<Cow<'a, str>>,
+}
+
+impl<'a> Envelope<'a> {
+    fn set(&mut self, name: Cow<'a, str>, raw: &'a str) -> Result<(), Refusal> {
+        if self.seen.contains(&name) {
+            return Err(Refusal::invalid(name.as_ref(), "is given twice"));
+        }
+        self.seen.push(name.clone());
+        if raw == "null" {
+            return Ok(()); // CloudEvents JSON format 2.2: null is the same as absent
+        }
+        let event = &mut self.event;
+        match name.as_ref() {
+            "specversion" if string("specversion", raw)? == "1.0" => {}
+            "specversion" => return Err(Refusal::invalid("specversion", "must be `1.0`")),
+            "id" => {
+                event.id = string("id", raw)?;
+                required("id", &event.id)?;
+            }
+            "source" => event.source = string("source", raw)?,
+            "type" => event.event_type = string("type", raw)?,
+            "subject" => event.subject = Some(string("subject", raw)?),
+            "time" => event.time = Some(string("time", raw)?),
+            "dataschema" => event.dataschema = Some(string("dataschema", raw)?),
+            "datacontenttype" => check_content_type(&string("datacontenttype", raw)?)?,
+            "data" => event.data = Cow::Borrowed(raw),
+            "data_base64" => {
+                return Err(Refusal::invalid(
+                    "data_base64",
+                    "binary data is not routed: send a JSON object in `data`",
+                ));
+            }
+            _ => event.extensions.push((name, Cow::Borrowed(raw))),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<CloudEvent<'a>, Refusal> {
+        if self.seen.iter().any(|name| name == "specversion") {
+            return Ok(self.event);
+        }
+        Err(Refusal::invalid("specversion", "is required: `1.0`"))
+    }
+}
+
+fn string<'a>(field: &str, raw: &'a str) -> Result<Cow<'a, str>, Refusal> {
+    let read = serde_json::from_str::<Text<'a>>(raw);
+    read.map(|text| text.0).map_err(|_| Refusal::invalid(field, "must be a string"))
+}
+
+/// A string that borrows where it can; serde's own `Cow` never does inside a map key.
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str =
+        r#"{"specversion":"1.0","type":"com.example.a","source":"/a","data":{"n":1}}"#;
+
+    fn refused(json: &str) -> String {
+        CloudEvent::parse(json.as_bytes()).expect_err(json).field
+    }
+
+    #[test]
+    fn reads_and_writes_an_event_and_leaves_data_alone() {
+        let json = r#"{"specversion":"1.0","type":"com.example.a","source":"/a\u00e9","subject":"s","id":"1","datacontenttype":"application/json","time":"2026-01-02T03:04:05Z","ext":7,"data":{"b": 1.50,"a":"\u00e9"}}"#;
+        let event = CloudEvent::parse(json.as_bytes()).expect("valid");
+        let written = event.to_json(Some("https://s/A/1"), &event.data);
+        assert_eq!(
+            String::from_utf8(written).expect("UTF-8"),
+            r#"{"specversion":"1.0","type":"com.example.a","source":"/aé","subject":"s","id":"1","dataschema":"https://s/A/1","datacontenttype":"application/json","time":"2026-01-02T03:04:05Z","ext":7,"data":{"b": 1.50,"a":"\u00e9"}}"#
+        );
+    }
+
+    #[test]
+    fn id_and_time_may_be_missing() {
+        let event = CloudEvent::parse(LEAST.as_bytes()).expect("valid");
+        assert!(event.id.is_empty() && event.time.is_none());
+    }
+
+    #[test]
+    fn takes_an_extension_out() {
+        let json = LEAST.replace(r#""source""#, r#""accountsid":"AC1","source""#);
+        let mut event = CloudEvent::parse(json.as_bytes()).expect("valid");
+        assert_eq!(event.take_extension(ACCOUNT_EXTENSION).as_deref(), Some(r#""AC1""#));
+        assert!(
+            !String::from_utf8(event.to_json(None, "{}")).expect("UTF-8").contains("accountsid")
+        );
+    }
+
+    #[test]
+    fn a_refusal_names_its_attribute() {
+        for (field, from, to) in [
+            ("specversion", r#""1.0""#, r#""0.3""#),
+            ("specversion", r#""specversion":"1.0","#, ""),
+            ("specversion", r#""1.0""#, "1.0"),
+            ("type", r#""com.example.a""#, r#""""#),
+            ("type", r#""com.example.a""#, r#""a b""#),
+            ("type", r#""com.example.a""#, "7"),
+            ("source", r#""/a""#, r#""""#),
+            ("source", r#""/a""#, r#""a b""#),
+            ("source", r#","source":"/a""#, ""),
+            ("data", r#"{"n":1}"#, "[]"),
+            ("data", r#"{"n":1}"#, "null"),
+            ("data", r#"{"n":1}"#, r#""text""#),
+            ("data", r#","data":{"n":1}"#, ""),
+            ("id", r#""source""#, r#""id":"","source""#),
+            ("id", r#""source""#, r#""id":7,"source""#),
+            ("id", r#""source""#, r#""id":"a\u0000","source""#),
+            ("time", r#""source""#, r#""time":"yesterday","source""#),
+            ("source", r#""source""#, r#""source":"/b","source""#),
+            ("dataschema", r#""source""#, r#""dataschema":"x","source""#),
+            ("datacontenttype", r#""source""#, r#""datacontenttype":"text/xml","source""#),
+            ("data_base64", r#""source""#, r#""data_base64":"AA==","source""#),
+            ("Ext", r#""source""#, r#""Ext":1,"source""#),
+            ("ext", r#""source""#, r#""ext":{},"source""#),
+            ("", "{\"n\":1}}", "{\"n\":1}"),
+            ("", LEAST, "[]"),
+            ("", LEAST, "\u{feff}{}"),
+        ] {
+            assert_eq!(refused(&LEAST.replacen(from, to, 1)), field, "{from} → {to}");
+        }
+        assert_eq!(refused(&LEAST.replace("/a", &"a".repeat(EVENT_MAX_BYTES))), "");
+        assert!(CloudEvent::parse(b"\xff\xfe").is_err());
+        assert!(CloudEvent::parse("[".repeat(100_000).as_bytes()).is_err(), "nesting is bounded");
+    }
+}

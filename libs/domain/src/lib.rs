@@ -1,0 +1,45 @@
+//! What is true about Millrace's subject matter: no I/O, no async, no clock, no global.
+//!
+//! | word | where |
+//! |---|---|
+//! | account, API key, platform key | [`account`] |
+//! | sink, its configuration and limits | [`sink`] |
+//! | subscription, subscribed event | [`subscription`] |
+//! | event type, schema, schema version | [`schema`] |
+//! | event (a CloudEvent 1.0) and its refusals | [`event`], [`refusal`] |
+//! | route: which sinks an event goes to, at which version | [`matching`], [`projection`] |
+//! | outcome of an attempt, backoff, breaker | [`outcome`], [`backoff`], [`breaker`] |
+//! | what a request is signed with | [`signature`] |
+//! | which addresses may be delivered to | [`destination`] |
+//! | the version of a configuration | [`version`] |
+//!
+//! A rule that needs the time, a random number or a row is given it.
+
+pub mod account;
+pub mod backoff;
+pub mod breaker;
+pub mod destination;
+pub mod event;
+pub mod matching;
+pub mod outcome;
+pub mod partition;
+pub mod projection;
+pub mod refusal;
+pub mod schema;
+pub mod secret;
+pub mod sid;
+pub mod signature;
+pub mod sink;
+pub mod subscription;
+pub mod timestamp;
+pub mod version;
+
+pub use account::{Account, AccountStatus, ApiKey};
+pub use partition::Partition;
+pub use refusal::{Refusal, RefusalCode};
+pub use secret::Secret;
+pub use sid::{AccountSid, ApiKeySid, SinkSid, SubscriptionSid};
+pub use sink::{Sink, SinkConfiguration, SinkStatus, SinkType};
+pub use subscription::{SubscribedEvent, Subscription};
+pub use timestamp::Timestamp;
+pub use version::ConfigVersion;

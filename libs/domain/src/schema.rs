@@ -1,0 +1,131 @@
+//! Event types, schemas, schema versions: names, status, legal moves.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Refusal, Timestamp};
+
+/// Longest name of an event type or schema, in bytes: what fits a path segment everywhere.
+pub const NAME_MAX_BYTES: usize = 255;
+
+/// Where in its life an event type is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventTypeStatus {
+    /// For everybody.
+    Available,
+    /// Still for everybody, and going to end.
+    Deprecated,
+    /// Delivered to those who have it; nobody may add it.
+    Restricted,
+    /// Ended: published no more.
+    Discontinued,
+}
+
+impl EventTypeStatus {
+    /// The word as REST and storage spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Available => "available",
+            Self::Deprecated => "deprecated",
+            Self::Restricted => "restricted",
+            Self::Discontinued => "discontinued",
+        }
+    }
+
+    /// Whether a subscription may add a type of this status.
+    pub fn may_be_subscribed(self) -> bool {
+        matches!(self, Self::Available | Self::Deprecated)
+    }
+}
+
+/// A kind of event that may be published and subscribed to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventType {
+    /// Reverse-DNS name, such as `com.twilio.messaging.message.sent`.
+    pub name: String,
+    /// The schema that describes its `data`.
+    pub schema_id: String,
+    /// For people.
+    pub description: String,
+    /// Where in its life it is.
+    pub status: EventTypeStatus,
+    /// A page about it.
+    pub documentation_url: Option<String>,
+    /// When it was registered.
+    pub created: Timestamp,
+    /// When it was last changed.
+    pub updated: Timestamp,
+}
+
+/// One version of a schema; its versions are numbered from 1 and additive.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SchemaVersion {
+    /// Dotted name of the schema, such as `Messaging.MessageStatus`.
+    pub schema_id: String,
+    /// From 1.
+    pub version: u32,
+    /// JSON Schema of `data`, as text. `None`: this version's fields are not known, and projection
+    /// to it removes nothing.
+    pub document: Option<String>,
+    /// When it was registered.
+    pub created: Timestamp,
+}
+
+/// Checks the name of an event type or schema: letters, digits, `.`, `-`, `_`, at most
+/// [`NAME_MAX_BYTES`], starting and ending with a letter or digit.
+///
+/// # Errors
+/// A [`Refusal`] that names `field`.
+pub fn check_name(field: &str, name: &str) -> Result<(), Refusal> {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    let edges = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = name.as_bytes();
+    if bytes.len() > NAME_MAX_BYTES {
+        return Err(Refusal::too_large(field, format!("is longer than {NAME_MAX_BYTES} bytes")));
+    }
+    if !(edges(bytes.first()) && edges(bytes.last()) && bytes.iter().copied().all(legal)) {
+        return Err(Refusal::invalid(
+            field,
+            "must be letters, digits, `.`, `-` and `_`, such as `com.example.order.paid`",
+        ));
+    }
+    Ok(())
+}
+
+/// Reads schema id and version off the end of a `dataschema` URI: `…/Messaging.MessageStatus/7`, with or
+/// without `.json`.
+pub fn parse_dataschema(uri: &str) -> Option<(&str, u32)> {
+    let uri = uri.strip_suffix(".json").unwrap_or(uri);
+    let (rest, version) = uri.rsplit_once('/')?;
+    let schema_id = rest.rsplit_once('/').map_or(rest, |(_, id)| id);
+    let version = version.parse().ok().filter(|version| *version > 0)?;
+    (!schema_id.is_empty()).then_some((schema_id, version))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dataschema_names_schema_and_version() {
+        assert_eq!(
+            parse_dataschema("https://events-schemas.twilio.com/Messaging.MessageStatus/7"),
+            Some(("Messaging.MessageStatus", 7))
+        );
+        assert_eq!(
+            parse_dataschema("https://events-schemas.twilio.com/EventStreams.TestSink/1.json"),
+            Some(("EventStreams.TestSink", 1))
+        );
+        for wrong in ["", "7", "a/0", "a/-1", "/7", "https://x/a/b"] {
+            assert_eq!(parse_dataschema(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names_are_plain() {
+        assert!(check_name("type", "com.twilio.verify.max_attempts-reached").is_ok());
+        for wrong in ["", ".a", "a.", "a b", "a/b", "é", &"a".repeat(256)] {
+            assert!(check_name("type", wrong).is_err(), "{wrong}");
+        }
+    }
+}

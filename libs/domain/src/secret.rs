@@ -1,0 +1,120 @@
+//! A value that never shows itself.
+
+use std::fmt;
+
+use ring::digest;
+use serde::{Deserialize, Serialize};
+
+/// A secret text: an auth token, a signing secret, a key. `Debug` says only `[redacted]`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps `text`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Shows the secret; for signing, sealing and printing it once to whom it was made for.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// SHA-256 of the secret, which is what may be stored and sent to those who only check it.
+    pub fn sha256(&self) -> SecretHash {
+        SecretHash::of(&self.0)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// SHA-256 of a secret. Enough for secrets of at least 128 random bits, which cannot be guessed.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub struct SecretHash([u8; 32]);
+
+impl SecretHash {
+    /// The hash of `secret`.
+    pub fn of(secret: &str) -> Self {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest::digest(&digest::SHA256, secret.as_bytes()).as_ref());
+        Self(hash)
+    }
+
+    /// Reads 64 hex digits.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let digits = text.as_bytes();
+        if digits.len() != 64 {
+            return None;
+        }
+        let mut hash = [0; 32];
+        for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
+            let pair = std::str::from_utf8(pair).ok().filter(|pair| !pair.starts_with('+'))?;
+            *byte = u8::from_str_radix(pair, 16).ok()?;
+        }
+        Some(Self(hash))
+    }
+
+    /// Wraps 32 bytes that are a hash already.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// The 32 bytes of the hash.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// 64 lower-case hex digits.
+    pub fn to_hex(&self) -> String {
+        hex(&self.0)
+    }
+
+    /// Tells in constant time whether both are the hash of the same secret.
+    pub fn matches(&self, other: &Self) -> bool {
+        let difference = self.0.iter().zip(other.0.iter()).fold(0, |sum, (a, b)| sum | (a ^ b));
+        std::hint::black_box(difference) == 0
+    }
+}
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// Lower-case hex of `bytes`.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn never_prints_itself() {
+        let secret = Secret::new("hunter2");
+        assert_eq!(format!("{secret:?} {:?}", secret.sha256()), "[redacted] [redacted]");
+    }
+
+    #[test]
+    fn a_hash_survives_its_hex_and_matches_only_itself() {
+        let hash = SecretHash::of("a");
+        let read = SecretHash::from_hex(&hash.to_hex()).expect("64 digits");
+        assert!(read.matches(&hash));
+        assert!(!read.matches(&SecretHash::of("b")));
+        assert!(SecretHash::from_hex(&"+f".repeat(32)).is_none());
+        assert!(SecretHash::from_hex("é").is_none());
+    }
+}

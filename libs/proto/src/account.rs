@@ -1,0 +1,42 @@
+//! Accounts and API keys on the wire.
+
+use millrace_domain::{Account, AccountStatus, ApiKey, Secret};
+
+use crate::{v1, wire_time};
+
+impl From<AccountStatus> for v1::AccountStatus {
+    fn from(status: AccountStatus) -> Self {
+        match status {
+            AccountStatus::Active => Self::Active,
+            AccountStatus::Suspended => Self::Suspended,
+            AccountStatus::Closed => Self::Closed,
+        }
+    }
+}
+
+impl From<&Account> for v1::Account {
+    fn from(account: &Account) -> Self {
+        Self {
+            sid: account.sid.to_string(),
+            parent_sid: account.parent.map(|sid| sid.to_string()).unwrap_or_default(),
+            friendly_name: account.friendly_name.clone(),
+            status: v1::AccountStatus::from(account.status).into(),
+            auth_token: account.auth_token.reveal().to_owned(),
+            create_time: Some(wire_time(account.created)),
+            update_time: Some(wire_time(account.updated)),
+        }
+    }
+}
+
+impl v1::ApiKey {
+    /// Makes the wire's API key; `secret` is given only at its creation.
+    pub fn new(key: &ApiKey, secret: Option<&Secret>) -> Self {
+        Self {
+            sid: key.sid.to_string(),
+            account_sid: key.account.to_string(),
+            friendly_name: key.friendly_name.clone(),
+            secret: secret.map(|secret| secret.reveal().to_owned()).unwrap_or_default(),
+            create_time: Some(wire_time(key.created)),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The wire: `millrace.v1` for everybody, `millrace.internal.v1` between the services, and the way from
+//! and to the domain. A conversion that refuses names the field.
+
+mod account;
+mod event;
+mod schema;
+mod sink;
+mod subscription;
+
+pub use event::{event_from_wire, rejection};
+
+/// The public API.
+#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated")]
+pub mod v1 {
+    tonic::include_proto!("millrace.v1");
+}
+
+/// What the services tell each other.
+#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated")]
+pub mod internal {
+    tonic::include_proto!("millrace.internal.v1");
+}
+
+/// Every descriptor, for gRPC reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));
+
+/// Makes the wire's time.
+pub fn wire_time(time: millrace_domain::Timestamp) -> prost_types::Timestamp {
+    let millis = time.as_millis();
+    prost_types::Timestamp {
+        seconds: millis.div_euclid(1_000),
+        nanos: i32::try_from(millis.rem_euclid(1_000) * 1_000_000).expect("less than 10⁹"),
+    }
+}

@@ -1,0 +1,281 @@
+//! The queue between routers and deliverers: append, own, read, settle, park, drain, report.
+//!
+//! A partition is an ordered stream of chunks that are not settled yet (`ready`), and, for each sink
+//! that cannot take its events now, a durable backlog and a set of delayed chunks. One deliverer owns a partition
+//! at a time, under a lease and a token; every call that changes a partition compares the token and
+//! changes nothing if it is stale.
+//!
+//! The invariant: **a chunk leaves `ready` only in the call that records what became of it** ([`Queue::settle`]).
+//! What the events mean, and when to try again, is the deliverer's business.
+
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use millrace_domain::{Partition, SinkSid, Timestamp};
+use millrace_proto::internal::{AttemptReports, BacklogState, DropReports};
+use uuid::Uuid;
+
+pub mod chunk;
+pub mod error;
+
+pub use error::Error;
+
+/// The result of a call of the queue.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// How many chunks one [`Queue::read`] gives at most, over all partitions.
+pub const READ_LIMIT: usize = 256;
+
+/// Where a chunk stands in `ready`: milliseconds of the queue's clock at its append (its acceptance), and a
+/// number within that millisecond. Ids of a partition ascend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId {
+    /// When it was accepted, by the queue's clock.
+    pub ms: u64,
+    /// Tells entries of one millisecond apart.
+    pub seq: u64,
+}
+
+impl EntryId {
+    /// When the chunk was accepted.
+    pub fn accepted(self) -> Timestamp {
+        Timestamp::from_millis(i64::try_from(self.ms).unwrap_or(i64::MAX))
+    }
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.ms, self.seq)
+    }
+}
+
+/// A chunk of `ready`, as it was appended.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Where it stands.
+    pub id: EntryId,
+    /// The encoded chunk.
+    pub chunk: Bytes,
+}
+
+/// What proves ownership of a partition: made anew for each acquisition, never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token(pub Uuid);
+
+/// A deliverer that lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its id: unique for each start of a process.
+    pub id: String,
+    /// Where its gRPC is.
+    pub address: String,
+}
+
+/// Which of a sink's two sets a parked chunk is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The sink is down, full or paused: by age, oldest first.
+    Backlog,
+    /// The events failed on their own: by when they are due.
+    Delayed,
+}
+
+/// Names a parked chunk. A UUIDv7 made by the owner, so that a repeated park is the same park.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ParkedId(pub Uuid);
+
+/// A chunk to park. All its events go to one sink.
+#[derive(Clone, Debug)]
+pub struct Park {
+    /// Whose backlog.
+    pub sink: SinkSid,
+    /// Its name.
+    pub id: ParkedId,
+    /// Which set.
+    pub class: Class,
+    /// The order in the set: backlog: accepted-at of the newest event; delayed: when it is due.
+    pub at: Timestamp,
+    /// When the last window in it closes; the queue may forget the chunk an hour after.
+    pub expires: Timestamp,
+    /// The encoded chunk, not compressed: the queue compresses it as it stores it.
+    pub chunk: Bytes,
+}
+
+/// A parked chunk, as [`Queue::parked`] gives it.
+#[derive(Clone, Debug)]
+pub struct ParkedChunk {
+    /// Its name.
+    pub id: ParkedId,
+    /// As in [`Park::at`].
+    pub at: Timestamp,
+    /// The encoded chunk, decompressed. `None`: the queue forgot it (it expired); settle it as consumed.
+    pub chunk: Option<Bytes>,
+}
+
+/// Consumed chunks and what became of their events: one step, whole or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Settlement {
+    /// Entries of `ready` that are done with.
+    pub entries: Vec<EntryId>,
+    /// Parked chunks that are done with.
+    pub unparked: Vec<(SinkSid, Class, ParkedId)>,
+    /// What has to wait.
+    pub parks: Vec<Park>,
+    /// Entries that nobody can read, and why: moved to quarantine, raw.
+    pub quarantined: Vec<(EntryId, String)>,
+    /// New state of the sinks concerned; `None`: nothing of the sink is parked any more.
+    pub backlogs: Vec<(SinkSid, Option<BacklogState>)>,
+    /// What was attempted; empty: nothing is appended.
+    pub attempts: AttemptReports,
+    /// What was given up; empty: nothing is appended.
+    pub drops: DropReports,
+}
+
+/// What a settlement did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// All of it is in place.
+    Done,
+    /// It consumes something, and nothing of that was left: an earlier call, whose answer was lost, did it.
+    Already,
+}
+
+/// Which stream of reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReportKind {
+    /// [`AttemptReports`]; bounded, the oldest go first.
+    Attempts,
+    /// [`DropReports`]; kept until acknowledged.
+    Drops,
+}
+
+/// An entry of a stream of reports.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Which partition's stream.
+    pub partition: Partition,
+    /// Where it stands there.
+    pub id: EntryId,
+    /// The encoded message of its [`ReportKind`].
+    pub body: Bytes,
+}
+
+/// Who owns a partition now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// The token given: the lease is new.
+    Held,
+    /// Another token, or nobody.
+    Lost,
+}
+
+/// A queue of P partitions. Object-safe: the services hold `Arc<dyn Queue>`.
+///
+/// Every call may be repeated after an error: what a repeat does is said at each. A future that is dropped
+/// has done all of its call or nothing.
+#[async_trait]
+pub trait Queue: Send + Sync + 'static {
+    /// Appends a chunk to `ready` and gives its place, once it is as durable as the queue makes things. A chunk
+    /// that was appended by a call whose answer was lost is there twice after a repeat.
+    ///
+    /// # Errors
+    /// [`Error::Full`] where there is no room; [`Error::Unavailable`] where it is not known whether it is there.
+    async fn append(&self, partition: Partition, chunk: Bytes) -> Result<EntryId>;
+
+    /// Says that `member` lives, for the next `lease`, and lists who lives, by id. A repeat renews.
+    async fn announce(&self, member: &Member, lease: Duration) -> Result<Vec<Member>>;
+
+    /// Says that the member is gone.
+    async fn withdraw(&self, member_id: &str) -> Result<()>;
+
+    /// Takes the lease of each partition that nobody holds; tells which of `partitions` are held by `token` after
+    /// that. A repeat with the same token gives the same.
+    async fn acquire(
+        &self,
+        partitions: &[Partition],
+        token: Token,
+        lease: Duration,
+    ) -> Result<Vec<Ownership>>;
+
+    /// Renews the leases of `token`, all in one go, and gives the queue's time.
+    async fn renew(
+        &self,
+        partitions: &[Partition],
+        token: Token,
+        lease: Duration,
+    ) -> Result<(Vec<Ownership>, Timestamp)>;
+
+    /// Gives up partitions that `token` holds; what it does not hold is left alone.
+    async fn release(&self, partitions: &[Partition], token: Token) -> Result<()>;
+
+    /// The queue's time, by which windows and due times run.
+    async fn now(&self) -> Result<Timestamp>;
+
+    /// Reads what stands in `ready` after each cursor (exclusive; the default id: from the start), at most
+    /// [`READ_LIMIT`] chunks in all, in order within a partition. Where nothing does, waits up to `wait` for
+    /// something to come. Reading changes nothing.
+    async fn read(
+        &self,
+        cursors: &[(Partition, EntryId)],
+        wait: Duration,
+    ) -> Result<Vec<(Partition, Entry)>>;
+
+    /// Removes what `settlement` consumed and records what became of it, in one step. A repeat changes nothing
+    /// ([`Settled::Already`]) where the settlement consumes something, and writes the same again where it does not.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] if `token` does not hold the partition: nothing is changed. Works when the queue is full.
+    async fn settle(
+        &self,
+        partition: Partition,
+        token: Token,
+        settlement: Settlement,
+    ) -> Result<Settled>;
+
+    /// Every sink of the partition that has something parked, with the state its owner last settled.
+    async fn backlogs(&self, partition: Partition) -> Result<Vec<(SinkSid, BacklogState)>>;
+
+    /// The first `limit` parked chunks of a sink whose [`Park::at`] is at most `until`, in that order, those in `skip`
+    /// left out. Changes nothing: a chunk stays parked until it is settled as unparked.
+    async fn parked(
+        &self,
+        partition: Partition,
+        sink: SinkSid,
+        class: Class,
+        query: ParkedQuery<'_>,
+    ) -> Result<Vec<ParkedChunk>>;
+
+    /// [`Park::at`] of the first parked chunk of a sink.
+    async fn first_parked(
+        &self,
+        partition: Partition,
+        sink: SinkSid,
+        class: Class,
+    ) -> Result<Option<Timestamp>>;
+
+    /// Quarantined chunks of a partition: where each stood, why, and its bytes.
+    async fn quarantined(&self, partition: Partition) -> Result<Vec<(EntryId, String, Bytes)>>;
+
+    /// Reads up to `limit` reports of all partitions that no other `consumer` has in hand, oldest first within a partition.
+    /// What a consumer read and did not acknowledge, it gets again when it asks again under its name after a restart;
+    /// what another has had in hand for over a minute, it takes over.
+    async fn reports(&self, kind: ReportKind, consumer: &str, limit: usize) -> Result<Vec<Report>>;
+
+    /// Removes reports. A repeat does nothing.
+    async fn acknowledge(&self, kind: ReportKind, reports: &[(Partition, EntryId)]) -> Result<()>;
+
+    /// How many chunks stand in `ready`, over all partitions.
+    async fn depth(&self) -> Result<u64>;
+}
+
+/// Which parked chunks to give.
+#[derive(Clone, Copy, Debug)]
+pub struct ParkedQuery<'a> {
+    /// At most this [`Park::at`].
+    pub until: Timestamp,
+    /// At most so many.
+    pub limit: usize,
+    /// Not these.
+    pub skip: &'a [ParkedId],
+}

@@ -1,0 +1,69 @@
+//! How each type of sink is spoken to: a batch of events in, one outcome for each out.
+//!
+//! A driver renders, sends and classifies. When to send, how often, and what to do with what failed is the
+//! deliverer's business. No driver logs a secret, a payload or a URL's userinfo.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use millrace_domain::{AccountSid, Secret, SinkConfiguration, SinkSid, outcome::Outcome};
+
+/// What a driver has to know of a sink.
+#[derive(Clone, Debug)]
+pub struct SinkSpec {
+    /// The sink.
+    pub sid: SinkSid,
+    /// Whose it is.
+    pub account: AccountSid,
+    /// Where its events go.
+    pub configuration: SinkConfiguration,
+    /// Key of `X-Twilio-Signature`: the account's auth token.
+    pub auth_token: Secret,
+    /// Standard Webhooks secret of the sink.
+    pub signing_secret: Secret,
+}
+
+/// An event to deliver.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// CloudEvents `id`.
+    pub id: String,
+    /// W3C trace context; empty: none.
+    pub traceparent: String,
+    /// The event in the CloudEvents JSON format.
+    pub event: Bytes,
+}
+
+/// How much one request may carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Most events, at least 1.
+    pub events: usize,
+    /// Most bytes of their JSON, separators not counted; an event that is larger travels alone.
+    pub bytes: usize,
+}
+
+/// What one request came to.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// One for each event of the batch, in order.
+    pub outcomes: Vec<Outcome>,
+    /// Status of the answer; `None`: there was none.
+    pub http_status: Option<u16>,
+    /// From the start to the last byte read.
+    pub duration: Duration,
+    /// The start of the answer's body, or what went wrong; at most 1 kB, for people, without secrets.
+    pub detail: String,
+}
+
+/// Speaks one type of sink. Object-safe: the deliverer holds `Arc<dyn Driver>`.
+#[async_trait]
+pub trait Driver: Send + Sync + 'static {
+    /// How much one request to `sink` may carry.
+    fn limits(&self, sink: &SinkSpec) -> BatchLimits;
+
+    /// Sends `batch` (not empty, within the limits unless it is one event) in one request. `now_seconds` is Unix time, for
+    /// signatures. Ends by the driver's own deadline. Dropping the future abandons the request: the sink may have the events.
+    async fn deliver(&self, sink: &SinkSpec, batch: &[Delivery], now_seconds: i64) -> Attempt;
+}

@@ -1,0 +1,49 @@
+//! What can go wrong with the store, by what the caller can do about it.
+
+use std::error::Error as StdError;
+
+/// Why a call of the store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such row, or another account's.
+    #[error("{what} does not exist")]
+    NotFound {
+        /// What was asked for, such as "sink DG…".
+        what: String,
+    },
+    /// The row is there already.
+    #[error("{what} exists already")]
+    AlreadyExists {
+        /// What was to be added.
+        what: String,
+    },
+    /// Something else still needs the row.
+    #[error("{what} is in use")]
+    InUse {
+        /// What was to be removed.
+        what: String,
+    },
+    /// The account has all it may have.
+    #[error("the limit of {limit} is reached")]
+    LimitReached {
+        /// The limit.
+        limit: u32,
+    },
+    /// New subscriptions to a failed sink are refused.
+    #[error("the sink is failed")]
+    SinkFailed,
+    /// The database did not answer, or not as it must. A write may have happened; every write is safe to repeat.
+    #[error("cannot {operation}")]
+    Unavailable {
+        /// What was tried, such as "create a sink".
+        operation: &'static str,
+        /// Why not.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// A sealed secret does not open: wrong or missing key, or changed bytes. Asks a human to act.
+    #[error("cannot open the sealed {what}")]
+    Unsealable {
+        /// Of which row.
+        what: String,
+    },
+}

@@ -1,0 +1,223 @@
+//! Resources and their change log, kept by a database. Only control-plane uses it.
+//!
+//! The invariant: **every mutation writes its row and its change in one transaction, and sequence
+//! order is commit order**: whoever sees change n sees every change before it. Secrets are sealed
+//! before they reach the database. Who may do what is control-plane's business.
+
+use async_trait::async_trait;
+use millrace_domain::{
+    Account, AccountSid, ApiKey, ApiKeySid, ConfigVersion, Sink, SinkSid, SinkStatus,
+    SubscribedEvent, Subscription, SubscriptionSid, Timestamp,
+    schema::{EventType, SchemaVersion},
+};
+
+pub mod error;
+
+pub use error::Error;
+
+/// The result of a call of the store.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A page of a list: `after` is the key of the last row of the page before (exclusive).
+#[derive(Clone, Debug, Default)]
+pub struct Page<K> {
+    /// Start after this key; `None`: from the start.
+    pub after: Option<K>,
+    /// At most so many rows.
+    pub limit: u32,
+}
+
+/// One resource as it now is.
+#[derive(Clone, Debug)]
+pub enum Resource {
+    /// An account.
+    Account(Account),
+    /// An API key.
+    ApiKey(ApiKey),
+    /// A sink.
+    Sink(Sink),
+    /// A deleted sink, kept for 8 days: the longest window and a day.
+    SinkTombstone(SinkSid, AccountSid),
+    /// A subscription.
+    Subscription(Subscription),
+    /// An event type.
+    EventType(EventType),
+    /// A version of a schema.
+    SchemaVersion(SchemaVersion),
+}
+
+/// What a change was about and what came of it.
+#[derive(Clone, Debug)]
+pub enum Changed {
+    /// Created or updated: the resource as the change left it. A deleted sink is its tombstone.
+    Upserted(Resource),
+    /// A subscription is gone.
+    SubscriptionDeleted(SubscriptionSid),
+    /// A tombstone is gone too.
+    SinkForgotten(SinkSid),
+}
+
+/// An entry of the change log.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Its number; ascends in commit order, not always by one.
+    pub seq: u64,
+    /// What changed.
+    pub changed: Changed,
+}
+
+/// The change log after some version.
+#[derive(Clone, Debug)]
+pub enum Changes {
+    /// Up to `limit` changes in order; empty: there are none yet.
+    Some(Vec<Change>),
+    /// That version is of another epoch, of the future or compacted: take a snapshot.
+    Gone,
+}
+
+/// Which sinks to list.
+#[derive(Clone, Debug, Default)]
+pub struct SinkFilter {
+    /// Only those that a subscription uses, or none does.
+    pub in_use: Option<bool>,
+    /// Only those of this status.
+    pub status: Option<SinkStatus>,
+}
+
+/// Resources and change log. Object-safe: control-plane holds `Arc<dyn ResourceStore>`.
+///
+/// SIDs and times are the caller's. Creations are safe to repeat: the same SID again is [`Error::AlreadyExists`].
+#[async_trait]
+pub trait ResourceStore: Send + Sync + 'static {
+    /// The newest version: epoch of this database, seq of its last change.
+    async fn version(&self) -> Result<ConfigVersion>;
+
+    /// Every resource, read in one transaction, and the version it is of. Accounts come first, then what is in them.
+    async fn snapshot(&self) -> Result<(ConfigVersion, Vec<Resource>)>;
+
+    /// Up to `limit` changes after `version`, in commit order.
+    async fn changes(&self, version: ConfigVersion, limit: u32) -> Result<Changes>;
+
+    /// Waits until the log may be longer than `seq`: woken by a commit of any process, backed up by polling once a second
+    /// at most. May wake for nothing.
+    async fn changed(&self, seq: u64);
+
+    /// Adds an account.
+    async fn create_account(&self, account: &Account) -> Result<ConfigVersion>;
+    /// Gives an account.
+    async fn account(&self, sid: AccountSid) -> Result<Account>;
+    /// Adds an API key of an account.
+    async fn create_api_key(&self, key: &ApiKey) -> Result<ConfigVersion>;
+    /// Gives an API key.
+    async fn api_key(&self, sid: ApiKeySid) -> Result<ApiKey>;
+
+    /// Adds a sink, unless its account has `limit` already ([`Error::LimitReached`]; exact under concurrency).
+    async fn create_sink(&self, sink: &Sink, limit: u32) -> Result<ConfigVersion>;
+    /// Gives a sink of an account. A tombstone is not found.
+    async fn sink(&self, account: AccountSid, sid: SinkSid) -> Result<Sink>;
+    /// Finds a sink whosesoever it is: for platform keys.
+    async fn sink_of_any(&self, sid: SinkSid) -> Result<Sink>;
+    /// Lists an account's sinks by SID, which is by creation.
+    async fn sinks(
+        &self,
+        account: AccountSid,
+        filter: &SinkFilter,
+        page: &Page<SinkSid>,
+    ) -> Result<Vec<Sink>>;
+    /// Changes a sink's description.
+    async fn describe_sink(
+        &self,
+        account: AccountSid,
+        sid: SinkSid,
+        description: &str,
+        now: Timestamp,
+    ) -> Result<(Sink, ConfigVersion)>;
+    /// Deletes a sink that no subscription uses ([`Error::InUse`]); leaves a tombstone.
+    async fn delete_sink(
+        &self,
+        account: AccountSid,
+        sid: SinkSid,
+        now: Timestamp,
+    ) -> Result<ConfigVersion>;
+    /// Forgets tombstones older than `before`; tells how many.
+    async fn forget_sinks(&self, before: Timestamp) -> Result<u64>;
+
+    /// Adds a subscription to a sink of the same account that is not failed ([`Error::NotFound`], [`Error::SinkFailed`]).
+    async fn create_subscription(
+        &self,
+        subscription: &Subscription,
+        limit: u32,
+    ) -> Result<ConfigVersion>;
+    /// Gives a subscription of an account, with its types.
+    async fn subscription(&self, account: AccountSid, sid: SubscriptionSid)
+    -> Result<Subscription>;
+    /// Finds a subscription whosesoever it is: for platform keys.
+    async fn subscription_of_any(&self, sid: SubscriptionSid) -> Result<Subscription>;
+    /// Lists an account's subscriptions by SID, with their types.
+    async fn subscriptions(
+        &self,
+        account: AccountSid,
+        sink: Option<SinkSid>,
+        page: &Page<SubscriptionSid>,
+    ) -> Result<Vec<Subscription>>;
+    /// Changes a subscription's description.
+    async fn describe_subscription(
+        &self,
+        account: AccountSid,
+        sid: SubscriptionSid,
+        description: &str,
+        now: Timestamp,
+    ) -> Result<(Subscription, ConfigVersion)>;
+    /// Deletes a subscription and its types; its sink stays.
+    async fn delete_subscription(
+        &self,
+        account: AccountSid,
+        sid: SubscriptionSid,
+    ) -> Result<ConfigVersion>;
+    /// Adds an event type to a subscription ([`Error::AlreadyExists`] if it is there; [`Error::LimitReached`] from `limit` on).
+    async fn add_subscribed_event(
+        &self,
+        account: AccountSid,
+        sid: SubscriptionSid,
+        event: &SubscribedEvent,
+        limit: u32,
+    ) -> Result<ConfigVersion>;
+    /// Pins an event type of a subscription to another version.
+    async fn pin_subscribed_event(
+        &self,
+        account: AccountSid,
+        sid: SubscriptionSid,
+        event: &SubscribedEvent,
+    ) -> Result<ConfigVersion>;
+    /// Takes an event type out of a subscription; [`Error::InUse`] for the last one.
+    async fn remove_subscribed_event(
+        &self,
+        account: AccountSid,
+        sid: SubscriptionSid,
+        event_type: &str,
+    ) -> Result<ConfigVersion>;
+
+    /// Registers event types and schema versions: adds what is new, changes what differs (description, status, page of a type; a
+    /// schema version is never changed). Writes one change for each that is new or differs, and none otherwise.
+    async fn register(
+        &self,
+        types: &[EventType],
+        versions: &[SchemaVersion],
+    ) -> Result<ConfigVersion>;
+    /// Gives an event type.
+    async fn event_type(&self, name: &str) -> Result<EventType>;
+    /// Lists event types by name.
+    async fn event_types(
+        &self,
+        schema_id: Option<&str>,
+        page: &Page<String>,
+    ) -> Result<Vec<EventType>>;
+    /// Gives a version of a schema; `None`: the latest.
+    async fn schema_version(&self, schema_id: &str, version: Option<u32>) -> Result<SchemaVersion>;
+    /// Lists versions of a schema, oldest first. [`Error::NotFound`] for an unknown schema.
+    async fn schema_versions(
+        &self,
+        schema_id: &str,
+        page: &Page<u32>,
+    ) -> Result<Vec<SchemaVersion>>;
+}
