@@ -3,11 +3,21 @@
 //! A driver renders, sends and classifies. When to send, how often, and what to do with what failed is the
 //! deliverer's business. No driver logs a secret, a payload or a URL's userinfo.
 
+mod drivers;
+mod guard;
+mod http;
+mod webhook;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use millrace_domain::{AccountSid, Secret, SinkConfiguration, SinkSid, outcome::Outcome};
+
+pub use self::{
+    drivers::Drivers,
+    http::{HttpOptions, SetupError},
+};
 
 /// What a driver has to know of a sink.
 #[derive(Clone, Debug)]
