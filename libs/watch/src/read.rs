@@ -1,0 +1,91 @@
+//! The wire's resources as this process knows them. `None`: nothing that it can read, such as a status of later days.
+
+use std::sync::Arc;
+
+use millrace_domain::{
+    AccountStatus, ApiKeySid, Secret, SinkSid, SubscribedEvent, Subscription, Timestamp,
+    projection::Projection, schema::EventTypeStatus, secret::SecretHash,
+};
+use millrace_proto::internal::{
+    ConfigAccount, ConfigApiKey, ConfigEventType, ConfigSchemaVersion, ConfigSink,
+    ConfigSubscription,
+};
+
+use crate::resources::{Account, ApiKey, EventType, LiveSink, SchemaVersion, Sink};
+
+pub(crate) fn account(wire: &ConfigAccount) -> Option<Account> {
+    let parent = match wire.parent_sid.as_str() {
+        "" => None,
+        sid => Some(sid.parse().ok()?),
+    };
+    let status = match wire.status.as_str() {
+        "active" => AccountStatus::Active,
+        "suspended" => AccountStatus::Suspended,
+        "closed" => AccountStatus::Closed,
+        _ => return None,
+    };
+    Some(Account {
+        sid: wire.sid.parse().ok()?,
+        parent,
+        status,
+        auth_token_hash: SecretHash::from_bytes(&wire.auth_token_hash),
+        auth_token: (!wire.auth_token.is_empty()).then(|| Secret::new(&wire.auth_token)),
+    })
+}
+
+pub(crate) fn api_key(wire: &ConfigApiKey) -> Option<(ApiKeySid, ApiKey)> {
+    let account = wire.account_sid.parse().ok()?;
+    let secret_hash = SecretHash::from_bytes(&wire.secret_hash)?;
+    Some((wire.sid.parse().ok()?, ApiKey { account, secret_hash }))
+}
+
+pub(crate) fn sink(wire: &ConfigSink) -> Option<(SinkSid, Sink)> {
+    let sid = wire.sid.parse().ok()?;
+    let account = wire.account_sid.parse().ok()?;
+    if wire.deleted {
+        return Some((sid, Sink::Deleted { account }));
+    }
+    let configuration = serde_json::from_str(&wire.configuration_json).ok()?;
+    let signing_secret = Secret::new(&wire.signing_secret);
+    Some((sid, Sink::Live(Arc::new(LiveSink { sid, account, configuration, signing_secret }))))
+}
+
+pub(crate) fn subscription(wire: ConfigSubscription) -> Option<Subscription> {
+    Some(Subscription {
+        sid: wire.sid.parse().ok()?,
+        account: wire.account_sid.parse().ok()?,
+        description: String::new(),
+        sink: wire.sink_sid.parse().ok()?,
+        types: wire
+            .types
+            .into_iter()
+            .map(|wire| SubscribedEvent {
+                event_type: wire.r#type,
+                schema_version: wire.schema_version,
+            })
+            .collect(),
+        created: Timestamp::default(),
+        updated: Timestamp::default(),
+    })
+}
+
+pub(crate) fn event_type(wire: &ConfigEventType) -> Option<EventType> {
+    let status = match wire.status.as_str() {
+        "available" => EventTypeStatus::Available,
+        "deprecated" => EventTypeStatus::Deprecated,
+        "restricted" => EventTypeStatus::Restricted,
+        "discontinued" => EventTypeStatus::Discontinued,
+        _ => return None,
+    };
+    Some(EventType { schema_id: wire.schema_id.clone(), status })
+}
+
+/// A version whose document is empty or unreadable is one whose fields are not known: projection to it keeps all.
+pub(crate) fn schema_version(wire: &ConfigSchemaVersion) -> Option<SchemaVersion> {
+    if wire.version == 0 {
+        return None;
+    }
+    let projection = serde_json::from_str(&wire.document)
+        .map_or_else(|_| Projection::keep_all(), |document| Projection::of_schema(&document));
+    Some(SchemaVersion { dataschema: wire.dataschema.clone(), projection })
+}

@@ -1,0 +1,93 @@
+//! What a configuration has: each resource as routers and deliverers know it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use millrace_domain::{
+    AccountSid, AccountStatus, Secret, SinkConfiguration, SinkSid, projection::Projection,
+    schema::EventTypeStatus, secret::SecretHash,
+};
+
+/// An account.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// `AC…`.
+    pub sid: AccountSid,
+    /// The account this is a subaccount of.
+    pub parent: Option<AccountSid>,
+    /// Whether it may act.
+    pub status: AccountStatus,
+    /// Router's view: what its password is compared with.
+    pub auth_token_hash: Option<SecretHash>,
+    /// Deliverer's view: the key of `X-Twilio-Signature`.
+    pub auth_token: Option<Secret>,
+}
+
+/// An API key; router's view.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    /// The account it acts for.
+    pub account: AccountSid,
+    /// What its password is compared with.
+    pub secret_hash: SecretHash,
+}
+
+/// A sink, or what is left of one; deliverer's view.
+#[derive(Clone, Debug)]
+pub enum Sink {
+    /// Events go to it.
+    Live(Arc<LiveSink>),
+    /// A tombstone: its backlog is purged.
+    Deleted {
+        /// Whose it was.
+        account: AccountSid,
+    },
+}
+
+/// A sink that events go to; deliverer's view.
+#[derive(Clone, Debug)]
+pub struct LiveSink {
+    /// `DG…`.
+    pub sid: SinkSid,
+    /// Whose.
+    pub account: AccountSid,
+    /// Where events go.
+    pub configuration: SinkConfiguration,
+    /// Standard Webhooks secret, `whsec_…`.
+    pub signing_secret: Secret,
+}
+
+/// An event type; router's view.
+#[derive(Clone, Debug)]
+pub struct EventType {
+    /// The schema of its `data`.
+    pub schema_id: String,
+    /// Where in its life it is.
+    pub status: EventTypeStatus,
+}
+
+/// A version of a schema; router's view.
+#[derive(Clone, Debug)]
+pub struct SchemaVersion {
+    /// The URI that `dataschema` names it by.
+    pub dataschema: String,
+    /// What it knows of `data`.
+    pub projection: Projection,
+}
+
+/// The versions of a schema; router's view.
+#[derive(Clone, Debug, Default)]
+pub struct Schema {
+    pub(crate) versions: BTreeMap<u32, Arc<SchemaVersion>>,
+}
+
+impl Schema {
+    /// A version.
+    pub fn version(&self, number: u32) -> Option<&SchemaVersion> {
+        self.versions.get(&number).map(|version| &**version)
+    }
+
+    /// The newest version and its number; `None` where no version is known yet.
+    pub fn latest(&self) -> Option<(u32, &SchemaVersion)> {
+        self.versions.last_key_value().map(|(number, version)| (*number, &**version))
+    }
+}
