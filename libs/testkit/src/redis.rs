@@ -1,0 +1,214 @@
+//! Redis for tests: a key prefix of one's own on a server that tests share, or a private server to stop and kill.
+
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+/// Where `make test` says the server is that all tests share.
+const SHARED_URL: &str = "MILLRACE_TEST_REDIS_URL";
+/// Longest time a server takes to start, on a busy machine.
+const START_DEADLINE: Duration = Duration::from_secs(20);
+
+/// A Redis to test on: the shared one, or one for this test alone, which ends when this is dropped.
+pub struct Redis {
+    url: String,
+    prefix: String,
+    _server: Option<Server>,
+}
+
+impl Redis {
+    /// Gives the shared server if there is one, else starts one.
+    ///
+    /// # Errors
+    /// If `redis-server` is not installed or does not start.
+    pub async fn start() -> Result<Self> {
+        if let Ok(url) = std::env::var(SHARED_URL) {
+            return Ok(Self { url, prefix: prefix(), _server: None });
+        }
+        let server = Server::start(ServerOptions::default()).await?;
+        Ok(Self { url: server.url(), prefix: prefix(), _server: Some(server) })
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What the keys of this test begin with. Nobody else's do: as `t123`, so that the key of a partition is
+    /// `{t123:7}:ready`.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+}
+
+/// A key prefix that no other test has.
+pub fn prefix() -> String {
+    format!("t{:x}", RandomState::new().build_hasher().finish())
+}
+
+/// How a private server keeps what it holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ServerOptions {
+    /// Writes an append-only file, flushed at each write: a kill loses nothing that was answered.
+    pub durable: bool,
+}
+
+/// A private server on a port of its own, to stop, kill and start again. Ends when it is dropped.
+pub struct Server {
+    directory: TempDir,
+    options: ServerOptions,
+    port: u16,
+    process: Option<Child>,
+}
+
+impl Server {
+    /// Starts a server and waits until it answers.
+    ///
+    /// # Errors
+    /// If `redis-server` is not installed or does not start.
+    pub async fn start(options: ServerOptions) -> Result<Self> {
+        let directory = tempfile::tempdir().context("no directory for Redis")?;
+        let mut server = Self { directory, options, port: 0, process: None };
+        // Another process may take the port between its choice and its use.
+        for _ in 0..5 {
+            server.port = free_port()?;
+            server.restart().await?;
+            if server.process.is_some() {
+                return Ok(server);
+            }
+        }
+        bail!("redis-server does not start: {}", server.log())
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where it keeps its files.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Starts it again on the same port and directory, after [`Server::stop`] or [`Server::kill`].
+    ///
+    /// # Errors
+    /// If `redis-server` is not installed, or what answers on the port is not ours.
+    pub async fn restart(&mut self) -> Result<()> {
+        let mut process = self.command().spawn().context(
+            "cannot run redis-server: install it by `apt-get install redis-server`, or name a server in \
+             MILLRACE_TEST_REDIS_URL",
+        )?;
+        let deadline = Instant::now() + START_DEADLINE;
+        while Instant::now() < deadline {
+            if process.try_wait()?.is_some() {
+                return Ok(());
+            }
+            if self.answers_as(process.id()).await {
+                self.process = Some(process);
+                return Ok(());
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        end(process);
+        bail!("redis-server does not answer: {}", self.log())
+    }
+
+    /// Stops it as an operator does.
+    pub fn stop(&mut self) {
+        self.signal(Signal::SIGTERM);
+        self.reap();
+    }
+
+    /// Kills it (SIGKILL).
+    pub fn kill(&mut self) {
+        self.signal(Signal::SIGKILL);
+        self.reap();
+    }
+
+    /// Suspends it: connections stay, nothing answers.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on after [`Server::freeze`].
+    pub fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("redis-server");
+        let port = self.port.to_string();
+        command.args(["--port", port.as_str(), "--bind", "127.0.0.1", "--save", ""]);
+        command.args(["--maxmemory-policy", "noeviction", "--daemonize", "no"]);
+        let append_only = if self.options.durable { "yes" } else { "no" };
+        command.args(["--appendonly", append_only, "--appendfsync", "always"]);
+        command.arg("--dir").arg(self.directory.path());
+        command.arg("--logfile").arg(self.directory.path().join("log"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    /// Whether the server on the port is the process, and serves.
+    async fn answers_as(&self, process: u32) -> bool {
+        let ask = async {
+            let client = redis::Client::open(self.url())?;
+            let mut connection = client.get_multiplexed_async_connection().await?;
+            redis::cmd("PING").exec_async(&mut connection).await?;
+            redis::cmd("INFO").arg("server").query_async::<String>(&mut connection).await
+        };
+        let line = format!("process_id:{process}");
+        ask.await.is_ok_and(|info| info.lines().any(|found| found.trim() == line))
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(id) = self.process.as_ref().and_then(|child| i32::try_from(child.id()).ok()) {
+            // It may have ended by itself.
+            kill(Pid::from_raw(id), signal).ok();
+        }
+    }
+
+    fn reap(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.wait().ok();
+        }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(process) = self.process.take() {
+            end(process);
+        }
+    }
+}
+
+fn end(mut process: Child) {
+    process.kill().ok();
+    process.wait().ok();
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
