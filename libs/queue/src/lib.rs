@@ -17,9 +17,15 @@ use millrace_proto::internal::{AttemptReports, BacklogState, DropReports};
 use uuid::Uuid;
 
 pub mod chunk;
+mod compress;
 pub mod error;
+mod fair;
+pub mod redis;
 
-pub use error::Error;
+pub use self::{
+    error::Error,
+    redis::{RedisOptions, RedisQueue},
+};
 
 /// The result of a call of the queue.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -109,7 +115,8 @@ pub struct ParkedChunk {
     pub id: ParkedId,
     /// As in [`Park::at`].
     pub at: Timestamp,
-    /// The encoded chunk, decompressed. `None`: the queue forgot it (it expired); settle it as consumed.
+    /// The encoded chunk, decompressed; damaged bytes are given as they are stored, and do not decode. `None`: the
+    /// queue forgot it (it expired); settle it as consumed.
     pub chunk: Option<Bytes>,
 }
 

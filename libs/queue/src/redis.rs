@@ -1,0 +1,246 @@
+//! The queue on Redis 7.0 or later, or Valkey 8 or later.
+//!
+//! What changes a partition is one Lua script each, which compares the owner's token first. Scripts that settle,
+//! park and lease work when Redis is full; only `append` does not. Calls are gathered by the connection they share:
+//! what has come while one write was under way goes out in the next. Nothing is sent twice of its own accord.
+
+mod entries;
+mod failure;
+mod keys;
+mod link;
+mod owner;
+mod reading;
+mod reports;
+mod script;
+mod settle;
+mod setup;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use ::redis::Client;
+use async_trait::async_trait;
+use bytes::Bytes;
+use millrace_domain::{Partition, SinkSid, Timestamp};
+use millrace_proto::internal::BacklogState;
+use tokio::sync::Mutex as AsyncMutex;
+
+use self::{failure::Failure, keys::Keys, link::Link, reports::Progress, setup::Setup};
+use crate::{
+    Class, Entry, EntryId, Member, Ownership, ParkedChunk, ParkedQuery, Queue, Report, ReportKind,
+    Result, Settled, Settlement, Token, fair::Shares,
+};
+
+/// How to reach and use Redis.
+#[derive(Clone)]
+pub struct RedisOptions {
+    /// `redis://[user[:password]@]host[:port][/database]`.
+    pub url: String,
+    /// P, how many partitions there are; fixed when Redis is first used.
+    pub partitions: u16,
+    /// What the names of keys begin with; another one than `mr` is for tests that share a server.
+    pub prefix: String,
+    /// How long a call may take. Well under the lease, so that a stuck renewal can be tried again in time.
+    pub response_timeout: Duration,
+    /// About how many settlements' reports of attempts are kept for each partition until they are read.
+    pub attempts_max: u64,
+}
+
+impl Default for RedisOptions {
+    fn default() -> Self {
+        Self {
+            url: "redis://127.0.0.1:6379".to_owned(),
+            partitions: 64,
+            prefix: "mr".to_owned(),
+            response_timeout: Duration::from_secs(4),
+            attempts_max: 10_000,
+        }
+    }
+}
+
+/// All but the URL, which may hold a password.
+impl fmt::Debug for RedisOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisOptions")
+            .field("partitions", &self.partitions)
+            .field("prefix", &self.prefix)
+            .field("response_timeout", &self.response_timeout)
+            .field("attempts_max", &self.attempts_max)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The queue on Redis.
+pub struct RedisQueue {
+    link: Link,
+    keys: Keys,
+    partitions: u16,
+    attempts_max: u64,
+    shares: Shares,
+    progress: AsyncMutex<HashMap<(ReportKind, String), Progress>>,
+    /// Where the member announced last is: written beside its token into the leases it takes.
+    address: Mutex<String>,
+    trimmed: AtomicU64,
+}
+
+impl RedisQueue {
+    /// Connects, checks that the server is one to work with, and writes P and the format if it is new.
+    ///
+    /// # Errors
+    /// [`Error::Refused`](crate::Error::Refused): too old, evicting, set up with another P or by another format;
+    /// [`Error::Unavailable`](crate::Error::Unavailable): not there now.
+    pub async fn connect(options: RedisOptions) -> Result<Self> {
+        let during = |failure: Failure| failure.during(|| "connect to Redis".into());
+        let client = Client::open(options.url.as_str()).map_err(|error| during(error.into()))?;
+        let keys = Keys::new(&options.prefix);
+        let setup = Setup { keys: keys.clone(), partitions: options.partitions };
+        let link = Link::open(client, setup, options.response_timeout).await.map_err(during)?;
+        Ok(Self {
+            link,
+            keys,
+            partitions: options.partitions,
+            attempts_max: options.attempts_max,
+            shares: Shares::default(),
+            progress: AsyncMutex::default(),
+            address: Mutex::default(),
+            trimmed: AtomicU64::new(0),
+        })
+    }
+
+    /// How many settlements' reports of attempts this process saw given up, unread, for their bound.
+    pub fn attempts_trimmed(&self) -> u64 {
+        self.trimmed.load(Ordering::Relaxed)
+    }
+
+    fn count_trimmed(&self, trimmed: i64) {
+        self.trimmed.fetch_add(u64::try_from(trimmed).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    fn all_partitions(&self) -> impl Iterator<Item = Partition> + use<> {
+        (0..self.partitions).map(Partition)
+    }
+
+    fn set_address(&self, address: &str) {
+        let mut kept = self.address.lock().unwrap_or_else(PoisonError::into_inner);
+        if *kept != address {
+            address.clone_into(&mut kept);
+        }
+    }
+
+    fn address(&self) -> String {
+        self.address.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait]
+impl Queue for RedisQueue {
+    async fn append(&self, partition: Partition, chunk: Bytes) -> Result<EntryId> {
+        self.append_chunk(partition, chunk).await
+    }
+
+    async fn announce(&self, member: &Member, lease: Duration) -> Result<Vec<Member>> {
+        self.announce_member(member, lease).await
+    }
+
+    async fn withdraw(&self, member_id: &str) -> Result<()> {
+        self.withdraw_member(member_id).await
+    }
+
+    async fn acquire(
+        &self,
+        partitions: &[Partition],
+        token: Token,
+        lease: Duration,
+    ) -> Result<Vec<Ownership>> {
+        self.acquire_leases(partitions, token, lease).await
+    }
+
+    async fn renew(
+        &self,
+        partitions: &[Partition],
+        token: Token,
+        lease: Duration,
+    ) -> Result<(Vec<Ownership>, Timestamp)> {
+        self.renew_leases(partitions, token, lease).await
+    }
+
+    async fn release(&self, partitions: &[Partition], token: Token) -> Result<()> {
+        self.release_leases(partitions, token).await
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        self.time().await
+    }
+
+    async fn read(
+        &self,
+        cursors: &[(Partition, EntryId)],
+        wait: Duration,
+    ) -> Result<Vec<(Partition, Entry)>> {
+        self.read_ready(cursors, wait).await
+    }
+
+    async fn settle(
+        &self,
+        partition: Partition,
+        token: Token,
+        settlement: Settlement,
+    ) -> Result<Settled> {
+        self.settle_in(partition, token, settlement).await
+    }
+
+    async fn backlogs(&self, partition: Partition) -> Result<Vec<(SinkSid, BacklogState)>> {
+        self.all_backlogs(partition).await
+    }
+
+    async fn parked(
+        &self,
+        partition: Partition,
+        sink: SinkSid,
+        class: Class,
+        query: ParkedQuery<'_>,
+    ) -> Result<Vec<ParkedChunk>> {
+        self.parked_chunks(partition, sink, class, query).await
+    }
+
+    async fn first_parked(
+        &self,
+        partition: Partition,
+        sink: SinkSid,
+        class: Class,
+    ) -> Result<Option<Timestamp>> {
+        self.first_parked_at(partition, sink, class).await
+    }
+
+    async fn quarantined(&self, partition: Partition) -> Result<Vec<(EntryId, String, Bytes)>> {
+        self.all_quarantined(partition).await
+    }
+
+    async fn reports(&self, kind: ReportKind, consumer: &str, limit: usize) -> Result<Vec<Report>> {
+        self.read_reports(kind, consumer, limit).await
+    }
+
+    async fn acknowledge(&self, kind: ReportKind, reports: &[(Partition, EntryId)]) -> Result<()> {
+        self.remove_reports(kind, reports).await
+    }
+
+    async fn depth(&self) -> Result<u64> {
+        let mut lengths = ::redis::pipe();
+        for partition in self.all_partitions() {
+            lengths.cmd("XLEN").arg(self.keys.ready(partition));
+        }
+        let lengths: Vec<u64> = self
+            .link
+            .pipeline(&lengths)
+            .await
+            .map_err(|failure| failure.during(|| "measure the queue".into()))?;
+        Ok(lengths.into_iter().sum())
+    }
+}

@@ -1,0 +1,207 @@
+//! Appending, and reading what stands in a partition.
+
+use std::{collections::HashMap, time::Duration};
+
+use ::redis::{Cmd, cmd};
+use bytes::Bytes;
+use millrace_domain::{Partition, SinkSid, Timestamp};
+use millrace_proto::internal::BacklogState;
+use prost::Message;
+use uuid::Uuid;
+
+use super::{
+    RedisQueue,
+    entries::{self, RawStreams},
+    keys::CHUNK_FIELD,
+};
+use crate::{
+    Class, Entry, EntryId, Error, ParkedChunk, ParkedId, ParkedQuery, Result, compress::decompress,
+};
+
+impl RedisQueue {
+    pub(super) async fn append_chunk(&self, partition: Partition, chunk: Bytes) -> Result<EntryId> {
+        let operation = || format!("append to partition {}", partition.0);
+        let mut append = cmd("XADD");
+        append.arg(self.keys.ready(partition)).arg("*").arg(CHUNK_FIELD).arg(chunk.as_ref());
+        let id: String =
+            self.link.query(&append).await.map_err(|failure| failure.during(operation))?;
+        entries::id(&id).ok_or_else(|| not_ours(format!("id `{id}` of a new entry")))
+    }
+
+    pub(super) async fn read_ready(
+        &self,
+        cursors: &[(Partition, EntryId)],
+        wait: Duration,
+    ) -> Result<Vec<(Partition, Entry)>> {
+        if cursors.is_empty() {
+            tokio::time::sleep(wait).await;
+            return Ok(Vec::new());
+        }
+        let keys: HashMap<_, _> = cursors
+            .iter()
+            .map(|(partition, _)| (self.keys.ready(*partition), *partition))
+            .collect();
+        let mut plan = self.shares.plan(cursors);
+        let mut wait = (!wait.is_zero()).then_some(wait);
+        while let Some(count) = plan.next_count() {
+            let read = self.xread(&plan.cursors, count, wait);
+            let streams: RawStreams = match wait.take() {
+                Some(wait) => self.link.wait(&read, wait).await,
+                None => self.link.query(&read).await,
+            }
+            .map_err(|failure| failure.during(|| "read partitions".into()))?;
+            plan.take(entries::chunks(streams, CHUNK_FIELD, &keys));
+        }
+        Ok(self.shares.finish(plan))
+    }
+
+    fn xread(&self, cursors: &[(Partition, EntryId)], count: usize, wait: Option<Duration>) -> Cmd {
+        let mut read = cmd("XREAD");
+        read.arg("COUNT").arg(count);
+        if let Some(wait) = wait {
+            // To Redis, 0 is for ever.
+            read.arg("BLOCK").arg(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));
+        }
+        read.arg("STREAMS");
+        for (partition, _) in cursors {
+            read.arg(self.keys.ready(*partition));
+        }
+        for (_, after) in cursors {
+            read.arg(after.to_string());
+        }
+        read
+    }
+
+    pub(super) async fn all_backlogs(
+        &self,
+        partition: Partition,
+    ) -> Result<Vec<(SinkSid, BacklogState)>> {
+        let read = cmd("HGETALL").arg(self.keys.backlogs(partition)).take();
+        let fields: Vec<(String, Vec<u8>)> =
+            self.link.query(&read).await.map_err(|failure| {
+                failure.during(|| format!("list backlogs of {}", partition.0))
+            })?;
+        fields
+            .into_iter()
+            .map(|(sid, state)| {
+                let sink =
+                    sid.parse().map_err(|error| corrupt(format!("backlog `{sid}`"), error))?;
+                let state = BacklogState::decode(state.as_slice())
+                    .map_err(|error| corrupt(format!("backlog of {sid}"), error))?;
+                Ok((sink, state))
+            })
+            .collect()
+    }
+
+    pub(super) async fn parked_chunks(
+        &self,
+        partition: Partition,
+        sink: SinkSid,
+        class: Class,
+        query: ParkedQuery<'_>,
+    ) -> Result<Vec<ParkedChunk>> {
+        let operation = || format!("read what is parked for {sink}");
+        let set = self.keys.parked(partition, sink, class);
+        let mut range = cmd("ZRANGE");
+        range.arg(&set).arg("-inf").arg(query.until.as_millis()).arg("BYSCORE");
+        range.arg("LIMIT").arg(0).arg(query.limit.saturating_add(query.skip.len()));
+        range.arg("WITHSCORES");
+        let found: Vec<(String, f64)> =
+            self.link.query(&range).await.map_err(|failure| failure.during(operation))?;
+        let mut wanted = Vec::new();
+        for (member, at) in found {
+            let id = Uuid::try_parse(&member)
+                .map_err(|error| corrupt(format!("parked chunk `{member}`"), error))?;
+            wanted.push((ParkedId(id), millis(at)));
+        }
+        wanted.retain(|(id, _)| !query.skip.contains(id));
+        wanted.truncate(query.limit);
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (chunks, places) = self
+            .chunks_and_places(partition, sink, &set, &wanted)
+            .await
+            .map_err(|failure| failure.during(operation))?;
+        let found = wanted.into_iter().zip(chunks.into_iter().zip(places));
+        // What is in the set no more was settled since: not ours to give.
+        Ok(found
+            .filter(|(_, (_, place))| place.is_some())
+            .map(|((id, at), (chunk, _))| ParkedChunk { id, at, chunk: chunk.map(decompress) })
+            .collect())
+    }
+
+    /// The chunks, and whether each still stands in the set: read in one step, so that a chunk that is settled
+    /// meanwhile does not look like one that expired.
+    async fn chunks_and_places(
+        &self,
+        partition: Partition,
+        sink: SinkSid,
+        set: &str,
+        wanted: &[(ParkedId, Timestamp)],
+    ) -> Result<(Vec<Option<Vec<u8>>>, Vec<Option<f64>>), super::failure::Failure> {
+        let mut both = ::redis::pipe();
+        both.atomic().cmd("MGET");
+        for (id, _) in wanted {
+            both.arg(self.keys.chunk(partition, sink, *id));
+        }
+        both.cmd("ZMSCORE").arg(set);
+        for (id, _) in wanted {
+            both.arg(id.0.simple().to_string());
+        }
+        self.link.pipeline(&both).await
+    }
+
+    pub(super) async fn first_parked_at(
+        &self,
+        partition: Partition,
+        sink: SinkSid,
+        class: Class,
+    ) -> Result<Option<Timestamp>> {
+        let mut first = cmd("ZRANGE");
+        first.arg(self.keys.parked(partition, sink, class)).arg(0).arg(0).arg("WITHSCORES");
+        let found: Vec<(String, f64)> = self
+            .link
+            .query(&first)
+            .await
+            .map_err(|failure| failure.during(|| format!("read what is parked for {sink}")))?;
+        Ok(found.first().map(|(_, at)| millis(*at)))
+    }
+
+    pub(super) async fn all_quarantined(
+        &self,
+        partition: Partition,
+    ) -> Result<Vec<(EntryId, String, Bytes)>> {
+        let read = cmd("HGETALL").arg(self.keys.quarantine(partition)).take();
+        let mut fields: HashMap<String, Vec<u8>> = self
+            .link
+            .query(&read)
+            .await
+            .map_err(|failure| failure.during(|| format!("list quarantine {}", partition.0)))?;
+        let ids: Vec<_> = fields.keys().filter_map(|field| entries::id(field)).collect();
+        let mut found: Vec<_> = ids
+            .into_iter()
+            .map(|id| {
+                let raw = fields.remove(&id.to_string()).unwrap_or_default();
+                let why = fields.remove(&format!("{id}:why")).unwrap_or_default();
+                (id, String::from_utf8_lossy(&why).into_owned(), raw.into())
+            })
+            .collect();
+        found.sort_by_key(|(id, ..)| *id);
+        Ok(found)
+    }
+}
+
+/// A score of a sorted set, which is whole milliseconds.
+#[expect(clippy::cast_possible_truncation, reason = "scores are written from whole milliseconds")]
+fn millis(score: f64) -> Timestamp {
+    Timestamp::from_millis(score as i64)
+}
+
+fn corrupt(what: String, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Corrupt { what, source: Box::new(source) }
+}
+
+fn not_ours(what: String) -> Error {
+    Error::Corrupt { what, source: "it is not what Redis gives".into() }
+}
