@@ -257,6 +257,11 @@ impl Shared {
         number
     }
 
+    /// Whether the next request to `path` is answered before its body.
+    fn answers_early(&self, path: &str) -> bool {
+        self.state().answers.get(path).and_then(VecDeque::front).is_some_and(Answer::is_early)
+    }
+
     /// Checks and remembers `request`, and says how to answer it.
     fn take(&self, scheme: &str, mut request: Request) -> Answer {
         let mut state = self.state();

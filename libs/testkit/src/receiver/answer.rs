@@ -19,6 +19,8 @@ pub(super) enum Course {
     Whole,
     /// As it should, and then the connection is closed, unannounced.
     ThenClose,
+    /// Before the request's body is read, of which nothing is remembered.
+    Early,
     /// Nothing at all, and the connection stays open.
     Hang,
     /// The connection is closed in place of an answer.
@@ -96,6 +98,12 @@ impl Answer {
         self.course(Course::ThenClose)
     }
 
+    /// Answers as soon as the request's head has come, and forgets the body: a server that refuses its length.
+    #[must_use]
+    pub fn early(self) -> Self {
+        self.header("connection", "close").course(Course::Early)
+    }
+
     /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -122,9 +130,14 @@ impl Answer {
         self
     }
 
+    pub(super) fn is_early(&self) -> bool {
+        self.course == Course::Early
+    }
+
     /// The status, if a whole answer will be given.
     pub(super) fn promised_status(&self) -> Option<u16> {
-        matches!(self.course, Course::Whole | Course::ThenClose).then_some(self.status)
+        matches!(self.course, Course::Whole | Course::ThenClose | Course::Early)
+            .then_some(self.status)
     }
 
     /// The head; without a length: the body is chunked.

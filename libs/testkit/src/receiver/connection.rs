@@ -31,8 +31,11 @@ pub(super) async fn accept_all(
 ) {
     let mut connections = JoinSet::new();
     loop {
-        // Out of file descriptors or the like: the peer sees it, and the test with it.
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of file descriptors or the like: the peer waits meanwhile, and the test with it.
+            sleep(Duration::from_millis(10)).await;
+            continue;
+        };
         let number = shared.connected();
         while connections.try_join_next().is_some() {}
         connections.spawn(serve(stream, tls.clone(), Arc::clone(&shared), number));
@@ -85,7 +88,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     }
 
     async fn run(mut self, shared: &Shared) -> io::Result<End> {
-        while let Some(request) = self.read_request().await? {
+        while let Some(request) = self.read_request(shared).await? {
             let answer = shared.take(self.scheme, request);
             sleep(answer.delay).await;
             if let Some(end) = self.give(&answer).await? {
@@ -96,7 +99,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     }
 
     /// `None`: the peer closed between requests.
-    async fn read_request(&mut self) -> io::Result<Option<Request>> {
+    async fn read_request(&mut self, shared: &Shared) -> io::Result<Option<Request>> {
         let head_length = loop {
             let end = self.buffer.windows(4).position(|window| window == b"\r\n\r\n");
             match end {
@@ -109,6 +112,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         let mut request = parse_head(&head)?;
         let length = request.header("content-length").map_or(Ok(0), str::parse::<usize>);
         let length = length.map_err(|_| malformed("Content-Length"))?;
+        let length = if shared.answers_early(request.path()) { 0 } else { length };
         while self.buffer.len() < length {
             if self.read_more().await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -135,6 +139,14 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         match answer.course {
             Course::Whole => self.write(&whole).await.map(|()| None),
             Course::ThenClose => self.write(&whole).await.map(|()| Some(End::Close)),
+            Course::Early => {
+                self.write(&whole).await?;
+                // As servers do that close while the peer still sends: otherwise the answer would be lost with the rest.
+                while self.read_more().await? > 0 {
+                    self.buffer.clear();
+                }
+                Ok(Some(End::Close))
+            }
             Course::Hang => pending().await,
             Course::Close => Ok(Some(End::Close)),
             Course::Reset => Ok(Some(End::Reset)),
