@@ -8,7 +8,7 @@ mod guard;
 mod http;
 mod webhook;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -34,8 +34,8 @@ pub struct SinkSpec {
     pub signing_secret: Secret,
 }
 
-/// An event to deliver.
-#[derive(Clone, Debug)]
+/// An event to deliver. `Debug` shows no payload.
+#[derive(Clone)]
 pub struct Delivery {
     /// CloudEvents `id`.
     pub id: String,
@@ -43,6 +43,17 @@ pub struct Delivery {
     pub traceparent: String,
     /// The event in the CloudEvents JSON format.
     pub event: Bytes,
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, traceparent, event } = self;
+        write!(
+            f,
+            "Delivery {{ id: {id:?}, traceparent: {traceparent:?}, event: {} bytes }}",
+            event.len()
+        )
+    }
 }
 
 /// How much one request may carry.

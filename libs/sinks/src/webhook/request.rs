@@ -103,8 +103,10 @@ fn take_userinfo(url: &mut Url, headers: &mut HeaderMap) -> Result<Vec<String>, 
         .expect("Base64 is made of visible characters");
     value.set_sensitive(true);
     headers.insert(AUTHORIZATION, value);
-    let decoded = percent_decode_str(&password).decode_utf8_lossy().into_owned();
-    Ok(vec![encoded, decoded, password])
+    // Services that take a key for a user name leave the password empty.
+    let secret = if password.is_empty() { user } else { password };
+    let decoded = percent_decode_str(&secret).decode_utf8_lossy().into_owned();
+    Ok(vec![encoded, decoded, secret])
 }
 
 /// What both signatures are about.

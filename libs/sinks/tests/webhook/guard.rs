@@ -80,6 +80,10 @@ async fn a_trusted_authority_makes_https_work_for_the_names_it_vouches_for() {
         assert_eq!(attempt.outcomes, [Outcome::Delivered], "{}", attempt.detail);
     }
     assert_eq!(deliver(receiver.url("/")).await.outcomes, [Outcome::Delivered]);
+    let mut large = event("EZ2");
+    large.event = format!(r#"{{"id":"EZ2","data":{{"t":"{}"}}}}"#, "x".repeat(256 * 1024)).into();
+    let attempt = driver.deliver(&post(&receiver.url("/")), &[large], NOW).await;
+    assert_eq!(attempt.outcomes, [Outcome::Delivered], "{}", attempt.detail);
     assert_eq!(receiver.connections(), 2, "one for each spelling of the host");
     assert_signed(&receiver);
     assert_eq!(deliver(format!("https://127.0.0.2:{port}/")).await.outcomes, RETRY);

@@ -159,6 +159,17 @@ async fn an_endless_answer_is_read_in_part_and_counts() {
 }
 
 #[tokio::test]
+async fn an_answer_that_comes_before_the_body_was_sent_counts() {
+    let receiver = Receiver::start().await;
+    receiver.answer("/", Answer::status(413).body("too much").early());
+    let mut large = event("EZ1");
+    large.event = format!(r#"{{"id":"EZ1","data":{{"t":"{}"}}}}"#, "x".repeat(8 << 20)).into();
+    let attempt = driver(&options()).deliver(&post(&receiver.url("/")), &[large], NOW).await;
+    assert_eq!(attempt.outcomes, discard(Reason::Rejected), "{attempt:?}");
+    assert_eq!((attempt.http_status, &*attempt.detail), (Some(413), "too much"));
+}
+
+#[tokio::test]
 async fn headers_without_end_are_refused() {
     let attempt = answered(Answer::ok().header("x-large", "x".repeat(200 * 1024))).await;
     assert_eq!(attempt.outcomes, retry(Reason::Refused), "{attempt:?}");
