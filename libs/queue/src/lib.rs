@@ -21,10 +21,12 @@ mod compress;
 pub mod error;
 mod fair;
 pub mod redis;
+pub mod sqlite;
 
 pub use self::{
     error::Error,
     redis::{RedisOptions, RedisQueue},
+    sqlite::{SqliteOptions, SqliteQueue},
 };
 
 /// The result of a call of the queue.

@@ -1,0 +1,199 @@
+//! What is read beside the writer: nothing here changes anything.
+
+use std::{collections::HashMap, time::Duration};
+
+use bytes::Bytes;
+use millrace_domain::{Partition, SinkSid, Timestamp};
+use millrace_proto::internal::BacklogState;
+use prost::Message;
+use sqlx::{Row, sqlite::SqliteRow};
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use super::{
+    SqliteQueue,
+    clock::{entry_id, number},
+    ended,
+    failure::during,
+    partition_of,
+    settle::{class_number, sink_bytes},
+};
+use crate::{
+    Class, Entry, EntryId, Error, ParkedChunk, ParkedId, ParkedQuery, Result, compress::decompress,
+};
+
+impl SqliteQueue {
+    pub(super) async fn read_ready(
+        &self,
+        cursors: &[(Partition, EntryId)],
+        wait: Duration,
+    ) -> Result<Vec<(Partition, Entry)>> {
+        let deadline = Instant::now() + wait;
+        let mut appended = self.appended.clone();
+        loop {
+            // Seen before the read: what is appended during it wakes the wait below.
+            appended.mark_unchanged();
+            let found = self.read_now(cursors).await?;
+            if !found.is_empty() || Instant::now() >= deadline {
+                return Ok(found);
+            }
+            match timeout_at(deadline, appended.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(during(ended(), || "read partitions".into())),
+                Err(_) => return Ok(found),
+            }
+        }
+    }
+
+    async fn read_now(&self, cursors: &[(Partition, EntryId)]) -> Result<Vec<(Partition, Entry)>> {
+        let mut plan = self.shares.plan(cursors);
+        while let Some(count) = plan.next_count() {
+            let answer = self
+                .read_after(&plan.cursors, count)
+                .await
+                .map_err(|error| during(error, || "read partitions".into()))?;
+            plan.take(answer);
+        }
+        Ok(self.shares.finish(plan))
+    }
+
+    async fn read_after(
+        &self,
+        cursors: &[(Partition, EntryId)],
+        count: usize,
+    ) -> sqlx::Result<Vec<(Partition, Vec<Entry>)>> {
+        let cursors: Vec<_> =
+            cursors.iter().map(|(p, after)| format!("[{},{}]", p.0, number(*after))).collect();
+        let select = "SELECT r.id, r.partition, r.chunk FROM json_each(?1) AS c
+            CROSS JOIN ready AS r ON r.id IN (
+                SELECT id FROM ready WHERE partition = c.value ->> 0 AND id > c.value ->> 1
+                ORDER BY id LIMIT ?2)";
+        let rows = sqlx::query(select)
+            .bind(format!("[{}]", cursors.join(",")))
+            .bind(i64::try_from(count).unwrap_or(i64::MAX))
+            .fetch_all(&self.reader)
+            .await?;
+        let mut found: HashMap<Partition, Vec<Entry>> = HashMap::new();
+        for row in rows {
+            let chunk = Bytes::from(row.try_get::<Vec<u8>, _>("chunk")?);
+            let entry = Entry { id: entry_id(row.try_get("id")?), chunk };
+            found.entry(partition_of(row.try_get("partition")?)).or_default().push(entry);
+        }
+        for entries in found.values_mut() {
+            entries.sort_by_key(|entry| entry.id);
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    pub(super) async fn all_backlogs(
+        &self,
+        partition: Partition,
+    ) -> Result<Vec<(SinkSid, BacklogState)>> {
+        let rows = sqlx::query("SELECT sink, state FROM backlogs WHERE partition = ?")
+            .bind(i64::from(partition.0))
+            .fetch_all(&self.reader)
+            .await
+            .map_err(|error| during(error, || format!("list backlogs of {}", partition.0)))?;
+        rows.iter().map(backlog).collect()
+    }
+
+    pub(super) async fn parked_chunks(
+        &self,
+        partition: Partition,
+        sink: SinkSid,
+        class: Class,
+        query: ParkedQuery<'_>,
+    ) -> Result<Vec<ParkedChunk>> {
+        let select = "SELECT id, at, CASE WHEN expires > ? THEN chunk END AS chunk FROM parked
+            WHERE partition = ? AND sink = ? AND class = ? AND at <= ?
+            AND id NOT IN (SELECT unhex(value) FROM json_each(?))
+            ORDER BY at, id LIMIT ?";
+        let skip: Vec<_> = query.skip.iter().map(|id| format!("\"{}\"", id.0.simple())).collect();
+        let rows = sqlx::query(select)
+            .bind(self.clock.now_ms())
+            .bind(i64::from(partition.0))
+            .bind(sink_bytes(sink))
+            .bind(class_number(class))
+            .bind(query.until.as_millis())
+            .bind(format!("[{}]", skip.join(",")))
+            .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
+            .fetch_all(&self.reader)
+            .await;
+        let read = |error| during(error, || format!("read what is parked for {sink}"));
+        let rows: Vec<SqliteRow> = rows.map_err(read)?;
+        rows.iter().map(parked_chunk).collect()
+    }
+
+    pub(super) async fn first_parked_at(
+        &self,
+        partition: Partition,
+        sink: SinkSid,
+        class: Class,
+    ) -> Result<Option<Timestamp>> {
+        let select = "SELECT min(at) FROM parked WHERE partition = ? AND sink = ? AND class = ?";
+        let first = async {
+            let row = sqlx::query(select)
+                .bind(i64::from(partition.0))
+                .bind(sink_bytes(sink))
+                .bind(class_number(class))
+                .fetch_one(&self.reader)
+                .await?;
+            row.try_get::<Option<i64>, _>(0)
+        };
+        let first = first.await;
+        let first =
+            first.map_err(|error| during(error, || format!("read what is parked for {sink}")))?;
+        Ok(first.map(Timestamp::from_millis))
+    }
+
+    pub(super) async fn all_quarantined(
+        &self,
+        partition: Partition,
+    ) -> Result<Vec<(EntryId, String, Bytes)>> {
+        let select = "SELECT id, reason, chunk FROM quarantine WHERE partition = ? ORDER BY id";
+        let read = async {
+            let query = sqlx::query(select).bind(i64::from(partition.0));
+            query
+                .fetch_all(&self.reader)
+                .await?
+                .iter()
+                .map(|row| {
+                    let chunk = Bytes::from(row.try_get::<Vec<u8>, _>("chunk")?);
+                    Ok((entry_id(row.try_get("id")?), row.try_get("reason")?, chunk))
+                })
+                .collect()
+        };
+        let found: sqlx::Result<_> = read.await;
+        found.map_err(|error| during(error, || format!("list quarantine {}", partition.0)))
+    }
+
+    pub(super) async fn count_ready(&self) -> Result<u64> {
+        let count = async {
+            let row = sqlx::query("SELECT count(*) FROM ready").fetch_one(&self.reader).await?;
+            row.try_get::<i64, _>(0)
+        };
+        let count = count.await.map_err(|error| during(error, || "measure the queue".into()))?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+}
+
+fn backlog(row: &SqliteRow) -> Result<(SinkSid, BacklogState)> {
+    let corrupt = |source| Error::Corrupt { what: "a backlog".into(), source };
+    let sink: Vec<u8> = row.try_get("sink").map_err(|error| corrupt(Box::new(error)))?;
+    let sid = <[u8; 16]>::try_from(sink).map_err(|_| corrupt("its sink is not 16 bytes".into()))?;
+    let state: Vec<u8> = row.try_get("state").map_err(|error| corrupt(Box::new(error)))?;
+    let state = BacklogState::decode(state.as_slice()).map_err(|error| corrupt(Box::new(error)))?;
+    Ok((SinkSid::from_u128(u128::from_be_bytes(sid)), state))
+}
+
+fn parked_chunk(row: &SqliteRow) -> Result<ParkedChunk> {
+    let read = || {
+        let id: Vec<u8> = row.try_get("id")?;
+        let at = Timestamp::from_millis(row.try_get("at")?);
+        Ok((id, at, row.try_get::<Option<Vec<u8>>, _>("chunk")?))
+    };
+    let corrupt = |source| Error::Corrupt { what: "a parked chunk".into(), source };
+    let (id, at, chunk) = read().map_err(|error: sqlx::Error| corrupt(Box::new(error)))?;
+    let id = Uuid::from_slice(&id).map_err(|error| corrupt(Box::new(error)))?;
+    Ok(ParkedChunk { id: ParkedId(id), at, chunk: chunk.map(decompress) })
+}

@@ -1,0 +1,53 @@
+-- The queue in one SQLite file, format 1. Ids are milliseconds << 20 | number within the millisecond.
+CREATE TABLE IF NOT EXISTS meta (
+  key TEXT PRIMARY KEY,
+  value INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS ready (
+  id INTEGER PRIMARY KEY,
+  partition INTEGER NOT NULL,
+  chunk BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS ready_by_partition ON ready (partition, id);
+
+CREATE TABLE IF NOT EXISTS backlogs (
+  partition INTEGER NOT NULL,
+  sink BLOB NOT NULL,
+  state BLOB NOT NULL,
+  PRIMARY KEY (partition, sink)
+) WITHOUT ROWID;
+
+-- class 0: backlog, 1: delayed. chunk: zstd, NULL once it expired.
+CREATE TABLE IF NOT EXISTS parked (
+  key INTEGER PRIMARY KEY,
+  partition INTEGER NOT NULL,
+  sink BLOB NOT NULL,
+  class INTEGER NOT NULL,
+  id BLOB NOT NULL,
+  at INTEGER NOT NULL,
+  expires INTEGER NOT NULL,
+  chunk BLOB,
+  UNIQUE (partition, sink, class, id)
+);
+CREATE INDEX IF NOT EXISTS parked_by_time ON parked (partition, sink, class, at, id);
+CREATE INDEX IF NOT EXISTS parked_by_expiry ON parked (expires) WHERE chunk IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS quarantine (
+  id INTEGER PRIMARY KEY,
+  partition INTEGER NOT NULL,
+  reason TEXT NOT NULL,
+  chunk BLOB NOT NULL
+);
+
+-- kind 0: attempts, 1: drops. consumer: who has it in hand, since when.
+CREATE TABLE IF NOT EXISTS reports (
+  id INTEGER PRIMARY KEY,
+  kind INTEGER NOT NULL,
+  partition INTEGER NOT NULL,
+  body BLOB NOT NULL,
+  consumer TEXT,
+  since INTEGER
+);
+CREATE INDEX IF NOT EXISTS reports_by_kind ON reports (kind, id);
+CREATE INDEX IF NOT EXISTS reports_by_partition ON reports (kind, partition, id);

@@ -1,0 +1,172 @@
+//! The one writer: takes whatever waits, does all of it in one transaction, and answers after the commit. So the
+//! cost of a flush to disk is shared by all who came while the last one ran.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use millrace_domain::Partition;
+use sqlx::{SqliteConnection, SqlitePool};
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    clock::{Clock, Ids, entry_id},
+    failure::Failure,
+    job::Job,
+    leases::Leases,
+    reports, settle,
+};
+
+/// Most jobs in one transaction.
+const GATHERED: usize = 512;
+/// How often chunks that expired are looked for, in milliseconds.
+const SWEEP_EVERY_MS: i64 = 60_000;
+
+/// The rows one statement inserts into `ready`: a few sizes, so that each is prepared once.
+static INSERTS: LazyLock<[(usize, String); 4]> = LazyLock::new(|| {
+    [64, 16, 4, 1].map(|rows| {
+        let values = vec!["(?, ?, ?)"; rows].join(", ");
+        (rows, format!("INSERT INTO ready (id, partition, chunk) VALUES {values}"))
+    })
+});
+
+/// The writer and what only it may touch.
+pub(super) struct Writer {
+    pub(super) pool: SqlitePool,
+    pub(super) clock: Arc<Clock>,
+    pub(super) ids: Ids,
+    pub(super) leases: Leases,
+    /// Changes with each commit that appended.
+    pub(super) appended: watch::Sender<u64>,
+    /// Reports of attempts kept for each partition.
+    pub(super) attempts_max: u64,
+    /// Reports of attempts appended since they were last trimmed; none yet: not trimmed in this life.
+    pub(super) untrimmed: HashMap<Partition, u64>,
+    pub(super) trimmed: Arc<AtomicU64>,
+    pub(super) next_sweep_ms: i64,
+}
+
+impl Writer {
+    /// Works until nobody can ask any more.
+    pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        let mut gathered = Vec::with_capacity(GATHERED);
+        while jobs.recv_many(&mut gathered, GATHERED).await > 0 {
+            self.commit(std::mem::take(&mut gathered)).await;
+        }
+    }
+
+    /// Does `jobs` whole; if that fails, each alone, so that one that cannot be done fails by itself.
+    async fn commit(&mut self, mut jobs: Vec<Job>) {
+        let Err(error) = self.transact(&mut jobs).await else {
+            jobs.into_iter().for_each(|job| job.tell(Ok(())));
+            return;
+        };
+        if jobs.len() == 1 {
+            tracing::warn!(%error, "the queue's file did not take a write");
+            jobs.into_iter().for_each(|job| job.tell(Err(Arc::clone(&error))));
+            return;
+        }
+        for job in jobs {
+            let mut alone = vec![job];
+            let result = self.transact(&mut alone).await;
+            if let Err(error) = &result {
+                tracing::warn!(%error, "the queue's file did not take a write");
+            }
+            alone.into_iter().for_each(|job| job.tell(result.clone()));
+        }
+    }
+
+    async fn transact(&mut self, jobs: &mut [Job]) -> Result<(), Failure> {
+        if jobs.iter().all(|job| matches!(job, Job::Leases(_))) {
+            // Nothing for the disk.
+            jobs.iter_mut().for_each(|job| self.change_leases(job));
+            return Ok(());
+        }
+        let before = self.ids.last();
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let appended = self.append(&mut transaction, jobs).await?;
+        for job in jobs {
+            match job {
+                Job::Append(_) => {}
+                Job::Leases(_) => self.change_leases(job),
+                Job::Settle(ask) => {
+                    let settled = settle::settle(self, &mut transaction, &ask.work).await?;
+                    ask.note(settled);
+                }
+                Job::TakeReports(ask) => {
+                    let now_ms = self.clock.now_ms();
+                    ask.note(reports::take(&mut transaction, &ask.work, now_ms).await?);
+                }
+                Job::Acknowledge(ask) => {
+                    reports::remove(&mut transaction, &ask.work.1).await?;
+                    ask.note(());
+                }
+            }
+        }
+        if self.ids.last() != before {
+            let keep = sqlx::query("UPDATE meta SET value = ? WHERE key = 'last_id'");
+            keep.bind(self.ids.last()).execute(&mut *transaction).await?;
+        }
+        self.sweep(&mut transaction).await?;
+        transaction.commit().await?;
+        if appended {
+            self.appended.send_modify(|commits| *commits += 1);
+        }
+        Ok(())
+    }
+
+    /// Does all appends among `jobs`, many rows a statement.
+    async fn append(&mut self, to: &mut SqliteConnection, jobs: &mut [Job]) -> sqlx::Result<bool> {
+        let now_ms = self.clock.now_ms();
+        let mut rows = Vec::new();
+        for job in jobs {
+            if let Job::Append(ask) = job {
+                let id = self.ids.next(now_ms);
+                ask.note(entry_id(id));
+                rows.push((id, ask.work.0, ask.work.1.clone()));
+            }
+        }
+        let mut left = rows.as_slice();
+        for (size, sql) in INSERTS.iter() {
+            while let Some((some, others)) = left.split_at_checked(*size) {
+                let mut insert = sqlx::query(sql.as_str());
+                for (id, partition, chunk) in some {
+                    insert = insert.bind(*id).bind(i64::from(partition.0)).bind(chunk.as_ref());
+                }
+                insert.execute(&mut *to).await?;
+                left = others;
+            }
+        }
+        Ok(!rows.is_empty())
+    }
+
+    fn change_leases(&mut self, job: &mut Job) {
+        if let Job::Leases(ask) = job {
+            let (partitions, token, change) = &ask.work;
+            let now_ms = self.clock.now_ms();
+            let held = self.leases.change(partitions, *token, *change, now_ms);
+            ask.note(held);
+        }
+    }
+
+    /// Gives back the room of parked chunks that expired.
+    async fn sweep(&mut self, to: &mut SqliteConnection) -> sqlx::Result<()> {
+        let now_ms = self.clock.now_ms();
+        if now_ms < self.next_sweep_ms {
+            return Ok(());
+        }
+        self.next_sweep_ms = now_ms + SWEEP_EVERY_MS;
+        let empty = "UPDATE parked SET chunk = NULL WHERE expires <= ? AND chunk IS NOT NULL";
+        sqlx::query(empty).bind(now_ms).execute(to).await?;
+        Ok(())
+    }
+
+    /// Counts what was given up, unread.
+    pub(super) fn count_trimmed(&self, reports: u64) {
+        self.trimmed.fetch_add(reports, Ordering::Relaxed);
+    }
+}
