@@ -1,1 +1,174 @@
-//! Placeholder.
+//! The deliverer: owns partitions, reads their chunks, delivers events to sinks, and settles.
+//!
+//! | question | file |
+//! |---|---|
+//! | which partitions are mine? | `ownership` |
+//! | what happens while one is? | `tenure`, `reader`, `settler` |
+//! | what is still to be done of a chunk? | `parcel` |
+//! | when does a sink get its events? | `lane`, `attempt` |
+//! | what waits, and where? | `backlog` |
+//!
+//! The invariant: **a chunk leaves `ready` only when every (event, sink) in it is delivered, parked, quarantined or
+//! dropped with a report.** A retry is always a durable park, never a timer that holds the event.
+
+use std::sync::Arc;
+
+use axum::Router;
+use millrace_domain::secret::SecretHash;
+use millrace_proto::internal::delivery_service_server::DeliveryServiceServer;
+use millrace_queue::{
+    Member, Queue,
+    redis::{RedisOptions, RedisQueue},
+};
+use millrace_runtime::{Process, Readiness, admin, grpc::standard_routes, server, telemetry};
+use millrace_sinks::{Drivers, HttpOptions};
+use millrace_watch::{Client, View, Watch};
+use tokio::sync::Semaphore;
+use tonic::service::Routes;
+use uuid::Uuid;
+
+use crate::{
+    context::{Context, QueueClock, Unsettled},
+    ownership::{Owner, Tenures},
+};
+
+mod attempt;
+mod backlog;
+pub mod config;
+mod context;
+mod grpc;
+mod lane;
+mod ownership;
+mod parcel;
+mod reader;
+mod report;
+mod settler;
+mod standing;
+mod tenure;
+
+pub use config::Settings;
+
+/// Names of the gRPC services.
+pub const GRPC_SERVICES: &[&str] = &["millrace.internal.v1.DeliveryService"];
+
+/// A deliverer that runs.
+pub struct Service {
+    /// Its gRPC.
+    pub routes: Router,
+}
+
+/// Starts delivering: spawns its tasks on `process`, binds nothing. Claims no partition before it has a configuration.
+///
+/// # Errors
+/// A queue that does not answer; settings that cannot be used.
+pub async fn build(
+    settings: &Settings,
+    queue: Arc<dyn Queue>,
+    watch: Watch,
+    process: &Process,
+) -> anyhow::Result<Service> {
+    let http = HttpOptions {
+        policy: settings.delivery.policy(),
+        deadline: settings.delivery.timeout,
+        ..HttpOptions::default()
+    };
+    let clock = QueueClock::new(queue.now().await?);
+    let cx = Arc::new(Context {
+        tasks: process.tasks.clone(),
+        queue,
+        drivers: Drivers::new(&http)?,
+        watch,
+        clock,
+        in_flight: Arc::new(Semaphore::new(settings.delivery.in_flight)),
+        unsettled: Unsettled::new(settings.delivery.unsettled_bytes),
+        delivery: settings.delivery.clone(),
+    });
+    let tenures = Arc::new(Tenures::default());
+    let owner = Arc::new(owner(settings, &cx, &tenures));
+    let service = grpc::Delivery {
+        id: owner.member.id.clone(),
+        cx: Arc::clone(&cx),
+        tenures: Arc::clone(&tenures),
+        token: SecretHash::of(settings.internal.token.reveal()),
+    };
+    spawn(&cx, tenures, owner, &process.readiness);
+    Ok(Service { routes: Routes::new(DeliveryServiceServer::new(service)).into_axum_router() })
+}
+
+/// Runs a deliverer on Redis until it is told to stop.
+///
+/// # Errors
+/// Settings, Redis or ports that cannot be used; a task that failed.
+pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    settings.check()?;
+    let metrics = telemetry::init(&settings.log)?;
+    let process = Process::default();
+    let (client, watch) = Client::new(
+        millrace_watch::connect(&settings.control_plane.address)?,
+        settings.internal.token.reveal(),
+        View::Deliverer,
+    )?;
+    let listener = server::bind(&settings.deliverer.listen).await?;
+    let admin_listener = server::bind(&settings.admin.listen).await?;
+    let queue = RedisQueue::connect(RedisOptions {
+        url: settings.queue.url.reveal().to_owned(),
+        partitions: settings.queue.partitions,
+        prefix: settings.queue.prefix.clone(),
+        ..RedisOptions::default()
+    });
+    process.serve("admin", admin_listener, admin::routes(process.readiness.clone(), metrics))?;
+    process.tasks.spawn("watch-configuration", |stopping| async move {
+        client.run(stopping.cancelled_owned()).await;
+        Ok(())
+    });
+    let service = build(&settings, Arc::new(queue.await?), watch, &process).await?;
+    let standard = standard_routes(
+        GRPC_SERVICES,
+        millrace_proto::DESCRIPTORS,
+        &process.readiness,
+        &process.tasks,
+    )
+    .await?;
+    process.serve("gRPC", listener, service.routes.merge(standard))?;
+    // The deliverer drains within `shutdown.grace`; what settles after that needs a moment more.
+    process.run(settings.shutdown.grace * 2).await
+}
+
+fn owner(settings: &Settings, cx: &Arc<Context>, tenures: &Arc<Tenures>) -> Owner {
+    let address = if settings.deliverer.advertise.is_empty() {
+        &settings.deliverer.listen
+    } else {
+        &settings.deliverer.advertise
+    };
+    Owner {
+        cx: Arc::clone(cx),
+        tenures: Arc::clone(tenures),
+        member: Member { id: Uuid::now_v7().to_string(), address: address.clone() },
+        partitions: settings.queue.partitions,
+        lease: settings.deliverer.lease,
+        renew: settings.deliverer.renew,
+        grace: settings.shutdown.grace,
+    }
+}
+
+fn spawn(cx: &Arc<Context>, tenures: Arc<Tenures>, owner: Arc<Owner>, readiness: &Readiness) {
+    let (reading, reading_tenures) = (Arc::clone(cx), tenures);
+    cx.tasks.spawn("read-chunks", |stopping| async move {
+        reader::run(reading, reading_tenures, stopping).await;
+        Ok(())
+    });
+    let (mut configured, readiness) = (cx.watch.changed(), readiness.clone());
+    readiness.set("configuration", configured.borrow().is_some());
+    cx.tasks.spawn("own-partitions", |stopping| async move {
+        // Waiting changes nothing: cut off, nothing was claimed.
+        let first = stopping
+            .run_until_cancelled(configured.wait_for(Option::is_some))
+            .await
+            .is_some_and(|known| known.is_ok());
+        if first {
+            readiness.set("configuration", true);
+            owner.run(stopping).await;
+        }
+        Ok(())
+    });
+}

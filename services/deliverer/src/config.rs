@@ -1,0 +1,284 @@
+//! The settings of a deliverer.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+use millrace_domain::{backoff::Backoff, destination::DestinationPolicy};
+use millrace_runtime::{config::MaskedSecret, telemetry::LogSettings};
+use serde::{Deserialize, Serialize};
+
+/// Everything a deliverer is told.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// This process.
+    pub deliverer: DelivererSettings,
+    /// The queue.
+    pub queue: QueueSettings,
+    /// Where the configuration comes from.
+    pub control_plane: ControlPlaneSettings,
+    /// What the services trust each other by.
+    pub internal: InternalSettings,
+    /// How events are delivered.
+    pub delivery: DeliverySettings,
+    /// Where `/healthz`, `/readyz` and `/metrics` are.
+    pub admin: AdminSettings,
+    /// Logs.
+    pub log: LogSettings,
+    /// How the process ends.
+    pub shutdown: ShutdownSettings,
+}
+
+/// This process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DelivererSettings {
+    /// Address of gRPC.
+    pub listen: String,
+    /// Where other services reach it; empty: `listen`.
+    pub advertise: String,
+    /// How long an owner may be silent before another takes its partitions.
+    #[serde(with = "humantime_serde")]
+    pub lease: Duration,
+    /// How often a lease is renewed; at most a third of it.
+    #[serde(with = "humantime_serde")]
+    pub renew: Duration,
+}
+
+/// The queue.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueSettings {
+    /// URL of Redis, such as `redis://user:password@host:6379/0`.
+    pub url: MaskedSecret,
+    /// Number of partitions: fixed at installation.
+    pub partitions: u16,
+    /// What the names of keys begin with; the same in every process.
+    pub prefix: String,
+}
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ControlPlaneSettings {
+    /// URL of control-plane's gRPC.
+    pub address: String,
+}
+
+/// What the services trust each other by.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InternalSettings {
+    /// The shared token, at least 16 bytes; the same in every service.
+    pub token: MaskedSecret,
+}
+
+/// How events are delivered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeliverySettings {
+    /// Whether webhooks may be `http`.
+    pub allow_http: bool,
+    /// Networks that webhooks may be in although they are not public.
+    pub allow_cidrs: Vec<IpNet>,
+    /// Longest wait for a receiver's complete answer, from connect to the last byte. Between 100 ms and 60 s.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+    /// How long delivery of an event is tried, from its acceptance. Between 1 s and 7 days.
+    #[serde(with = "humantime_serde")]
+    pub window: Duration,
+    /// Bound of the wait after the first failure.
+    #[serde(with = "humantime_serde")]
+    pub backoff_base: Duration,
+    /// Bound of any wait.
+    #[serde(with = "humantime_serde")]
+    pub backoff_cap: Duration,
+    /// Most requests at once, of the process.
+    pub in_flight: usize,
+    /// Most requests at once, to one sink.
+    pub in_flight_per_sink: u32,
+    /// Most events that wait in memory for one sink.
+    pub lane_events: usize,
+    /// Most bytes of events that wait in memory for one sink.
+    pub lane_bytes: usize,
+    /// Most bytes of chunks that are read and not settled, of the process.
+    pub unsettled_bytes: usize,
+    /// How long an event may wait in memory before it is parked.
+    #[serde(with = "humantime_serde")]
+    pub linger: Duration,
+    /// How long parks are gathered.
+    #[serde(with = "humantime_serde")]
+    pub gather: Duration,
+}
+
+/// Where the admin routes are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminSettings {
+    /// Address of `/healthz`, `/readyz`, `/metrics`.
+    pub listen: String,
+}
+
+/// How the process ends.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShutdownSettings {
+    /// Longest wait for requests that are open.
+    #[serde(with = "humantime_serde")]
+    pub grace: Duration,
+}
+
+impl Default for DelivererSettings {
+    fn default() -> Self {
+        Self {
+            listen: "0.0.0.0:8082".to_owned(),
+            advertise: String::new(),
+            lease: Duration::from_secs(10),
+            renew: Duration::from_secs(3),
+        }
+    }
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self {
+            url: MaskedSecret::new("redis://127.0.0.1:6379"),
+            partitions: 64,
+            prefix: "mr".to_owned(),
+        }
+    }
+}
+
+impl Default for ControlPlaneSettings {
+    fn default() -> Self {
+        Self { address: "http://127.0.0.1:8080".to_owned() }
+    }
+}
+
+impl Default for DeliverySettings {
+    fn default() -> Self {
+        let Backoff { base, cap } = Backoff::default();
+        Self {
+            allow_http: false,
+            allow_cidrs: Vec::new(),
+            timeout: Duration::from_secs(5),
+            window: millrace_domain::sink::DELIVERY_WINDOW,
+            backoff_base: base,
+            backoff_cap: cap,
+            in_flight: 1_024,
+            in_flight_per_sink: 64,
+            lane_events: 1_000,
+            lane_bytes: 4 * 1024 * 1024,
+            unsettled_bytes: 64 * 1024 * 1024,
+            linger: Duration::from_secs(5),
+            gather: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Default for AdminSettings {
+    fn default() -> Self {
+        Self { listen: "0.0.0.0:9082".to_owned() }
+    }
+}
+
+impl Default for ShutdownSettings {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(20) }
+    }
+}
+
+impl Settings {
+    /// Checks what types cannot.
+    ///
+    /// # Errors
+    /// The first setting that is out of its bounds, by name.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let bounds = [
+            (
+                "deliverer.renew",
+                self.deliverer.renew * 3 <= self.deliverer.lease && !self.deliverer.renew.is_zero(),
+                "must be more than 0 and at most a third of `deliverer.lease`",
+            ),
+            (
+                "queue.partitions",
+                (1..=4_096).contains(&self.queue.partitions),
+                "must be between 1 and 4096",
+            ),
+            (
+                "internal.token",
+                self.internal.token.reveal().len() >= 16,
+                "must be at least 16 bytes, the same in every service",
+            ),
+        ];
+        for (name, holds, message) in bounds.into_iter().chain(self.delivery.bounds()) {
+            anyhow::ensure!(holds, "setting `{name}` {message}");
+        }
+        Ok(())
+    }
+}
+
+impl DeliverySettings {
+    /// Which addresses may be delivered to.
+    pub fn policy(&self) -> DestinationPolicy {
+        DestinationPolicy { allow_http: self.allow_http, allow_cidrs: self.allow_cidrs.clone() }
+    }
+
+    /// The waits between tries.
+    pub fn backoff(&self) -> Backoff {
+        Backoff { base: self.backoff_base, cap: self.backoff_cap }
+    }
+
+    fn bounds(&self) -> [(&'static str, bool, &'static str); 6] {
+        let seconds = |from, to| Duration::from_secs(from)..=Duration::from_secs(to);
+        [
+            (
+                "delivery.timeout",
+                (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&self.timeout),
+                "must be between 100ms and 60s",
+            ),
+            (
+                "delivery.window",
+                seconds(1, 7 * 24 * 3600).contains(&self.window),
+                "must be between 1s and 7days",
+            ),
+            (
+                "delivery.backoff_base",
+                !self.backoff_base.is_zero() && self.backoff_base <= self.backoff_cap,
+                "must be more than 0 and at most `delivery.backoff_cap`",
+            ),
+            (
+                "delivery.in_flight",
+                (1..=100_000).contains(&self.in_flight),
+                "must be between 1 and 100000",
+            ),
+            (
+                "delivery.in_flight_per_sink",
+                (1..=10_000).contains(&self.in_flight_per_sink),
+                "must be between 1 and 10000",
+            ),
+            (
+                "delivery.lane_events",
+                self.lane_events >= 1
+                    && self.lane_bytes >= 1
+                    && self.unsettled_bytes >= 1024 * 1024,
+                "and `delivery.lane_bytes` must be at least 1, `delivery.unsettled_bytes` at least 1 MB",
+            ),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_lack_only_the_shared_token() {
+        let mut settings = Settings::default();
+        assert!(settings.check().expect_err("no token").to_string().contains("internal.token"));
+        settings.internal.token = MaskedSecret::new("0123456789abcdef");
+        settings.check().expect("valid");
+        settings.delivery.window = Duration::ZERO;
+        assert!(settings.check().expect_err("no window").to_string().contains("delivery.window"));
+    }
+}

@@ -1,0 +1,133 @@
+//! What all tenures and lanes of a process share: the seams, the budgets, the queue's clock.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use millrace_domain::Timestamp;
+use millrace_queue::Queue;
+use millrace_runtime::Tasks;
+use millrace_sinks::Drivers;
+use millrace_watch::Watch;
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::Instant,
+};
+
+use crate::config::DeliverySettings;
+
+/// What all tenures and lanes share.
+pub(crate) struct Context {
+    pub(crate) tasks: Tasks,
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) drivers: Drivers,
+    pub(crate) watch: Watch,
+    pub(crate) delivery: DeliverySettings,
+    pub(crate) clock: QueueClock,
+    /// Places for requests, of the process. Fair: first come, first served.
+    pub(crate) in_flight: Arc<Semaphore>,
+    pub(crate) unsettled: Arc<Unsettled>,
+}
+
+/// The queue's time, kept between two readings of it by this machine's steady clock.
+#[derive(Debug)]
+pub(crate) struct QueueClock {
+    last: Mutex<(Instant, Timestamp)>,
+}
+
+impl QueueClock {
+    pub(crate) fn new(now: Timestamp) -> Self {
+        Self { last: Mutex::new((Instant::now(), now)) }
+    }
+
+    pub(crate) fn set(&self, now: Timestamp) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), now);
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        let (at, time) = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        time.plus(at.elapsed())
+    }
+
+    /// When it will be `time` by the steady clock, at most an hour ahead.
+    pub(crate) fn instant_of(&self, time: Timestamp) -> Instant {
+        Instant::now() + time.since(self.now()).min(Duration::from_secs(3600))
+    }
+}
+
+/// Bytes of chunks that are read and not settled: what bounds the memory of a deliverer.
+#[derive(Debug)]
+pub(crate) struct Unsettled {
+    bytes: AtomicUsize,
+    chunks: AtomicUsize,
+    limit: usize,
+    less: Notify,
+}
+
+impl Unsettled {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            bytes: AtomicUsize::new(0),
+            chunks: AtomicUsize::new(0),
+            limit,
+            less: Notify::new(),
+        })
+    }
+
+    /// Counts a chunk until the share is dropped. May pass the limit by what was read already.
+    pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Share {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.chunks.fetch_add(1, Ordering::Relaxed);
+        Share { of: Arc::clone(self), bytes }
+    }
+
+    /// Waits until there is room for more.
+    pub(crate) async fn room(&self) {
+        loop {
+            let less = self.less.notified();
+            if self.bytes.load(Ordering::Relaxed) < self.limit {
+                return;
+            }
+            less.await;
+        }
+    }
+
+    /// Chunks and bytes that are open.
+    pub(crate) fn open(&self) -> (usize, usize) {
+        (self.chunks.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+}
+
+/// The share of one chunk in [`Unsettled`].
+#[derive(Debug)]
+pub(crate) struct Share {
+    of: Arc<Unsettled>,
+    bytes: usize,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.of.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.of.chunks.fetch_sub(1, Ordering::Relaxed);
+        self.of.less.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn there_is_room_again_when_a_share_is_dropped() {
+        let unsettled = Unsettled::new(10);
+        let share = unsettled.take(10);
+        assert!(tokio::time::timeout(Duration::from_millis(10), unsettled.room()).await.is_err());
+        drop(share);
+        unsettled.room().await;
+        assert_eq!(unsettled.open(), (0, 0));
+    }
+}

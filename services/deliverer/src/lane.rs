@@ -1,0 +1,178 @@
+//! A lane: the events of one sink that are in memory, and what is known of those that are parked. Bounded: what does not
+//! fit is parked. [`run`] is its task.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use millrace_domain::{SinkSid, Timestamp};
+use millrace_queue::{Class, ParkedId};
+use tokio::{sync::Notify, time::Instant};
+
+use crate::{config::DeliverySettings, parcel::Parcel};
+
+mod batch;
+mod concurrency;
+mod drain;
+mod outcome;
+pub(crate) mod run;
+
+/// The shared side of a lane: the reader and the settler put in, its task takes out.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) sink: SinkSid,
+    state: Mutex<State>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    fresh: VecDeque<Parcel>,
+    fresh_bytes: usize,
+    closed: bool,
+    parked: Parked,
+}
+
+/// What is known of a sink's parked chunks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Parked {
+    /// There may be some in the backlog.
+    pub(crate) backlog: bool,
+    /// When the next delayed one is due.
+    pub(crate) delayed: Option<Timestamp>,
+    /// Those that are in hand: loaded and not settled.
+    pub(crate) in_hand: Vec<ParkedId>,
+    /// Counts the parks, so that "there are none" is believed only if none came meanwhile.
+    pub(crate) parks: u64,
+}
+
+impl Lane {
+    pub(crate) fn new(sink: SinkSid) -> Self {
+        Self { sink, state: Mutex::default(), wake: Notify::new() }
+    }
+
+    /// Adds a fresh parcel, or gives it back if the lane is full or closed.
+    pub(crate) fn push(&self, parcel: Parcel, bounds: &DeliverySettings) -> Result<(), Parcel> {
+        let mut state = self.lock();
+        let size = parcel.bytes().len();
+        let full = state.fresh.len() >= bounds.lane_events
+            || (state.fresh_bytes + size > bounds.lane_bytes && !state.fresh.is_empty());
+        if state.closed || full {
+            return Err(parcel);
+        }
+        state.fresh_bytes += size;
+        state.fresh.push_back(parcel);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Takes fresh parcels from the front while `wanted` says so, given how many were taken and their bytes before it.
+    pub(crate) fn take_fresh(&self, mut wanted: impl FnMut(&Parcel) -> bool) -> Vec<Parcel> {
+        let mut state = self.lock();
+        let mut taken = Vec::new();
+        while state.fresh.front().is_some_and(&mut wanted) {
+            let Some(parcel) = state.fresh.pop_front() else { break };
+            state.fresh_bytes -= parcel.bytes().len();
+            taken.push(parcel);
+        }
+        taken
+    }
+
+    /// Since when the oldest fresh parcel has waited.
+    pub(crate) fn oldest_fresh(&self) -> Option<Instant> {
+        self.lock().fresh.front().map(|parcel| parcel.arrived)
+    }
+
+    /// Parks what has waited longer than `linger`.
+    pub(crate) fn park_stale(&self, linger: Duration) {
+        drop(self.take_fresh(|parcel| parcel.arrived.elapsed() >= linger));
+    }
+
+    /// What is known to be parked.
+    pub(crate) fn view(&self) -> Parked {
+        self.lock().parked.clone()
+    }
+
+    /// A chunk was parked.
+    pub(crate) fn parked(&self, class: Class, at: Timestamp) {
+        let mut state = self.lock();
+        let parked = &mut state.parked;
+        parked.parks += 1;
+        match class {
+            Class::Backlog => parked.backlog = true,
+            Class::Delayed => parked.delayed = Some(parked.delayed.map_or(at, |next| next.min(at))),
+        }
+        self.wake.notify_one();
+    }
+
+    /// A new owner starts: something is parked, it is not known what.
+    pub(crate) fn resume(&self) {
+        let mut state = self.lock();
+        state.parked.backlog = true;
+        state.parked.delayed = Some(Timestamp::default());
+        self.wake.notify_one();
+    }
+
+    /// A parked chunk was loaded.
+    pub(crate) fn loaded(&self, id: ParkedId) {
+        self.lock().parked.in_hand.push(id);
+    }
+
+    /// A parked chunk is settled, or let go (`stays`): there may be more of its set to do.
+    pub(crate) fn closed(&self, class: Class, id: ParkedId, stays: bool) {
+        let mut state = self.lock();
+        let parked = &mut state.parked;
+        parked.in_hand.retain(|other| *other != id);
+        parked.parks += 1;
+        match class {
+            Class::Backlog => parked.backlog |= stays,
+            Class::Delayed => parked.delayed = Some(Timestamp::default()),
+        }
+        self.wake.notify_one();
+    }
+
+    /// Corrects what is known of a set, unless something was parked after `parks` was read.
+    pub(crate) fn learnt(&self, class: Class, first: Option<Timestamp>, parks: u64) {
+        let mut state = self.lock();
+        if state.parked.parks == parks {
+            match class {
+                Class::Backlog => state.parked.backlog = first.is_some(),
+                Class::Delayed => state.parked.delayed = first,
+            }
+        }
+    }
+
+    /// Closes the lane if nothing waits and nothing is parked.
+    pub(crate) fn close_if_idle(&self) -> bool {
+        let mut state = self.lock();
+        let parked = &state.parked;
+        let idle = state.fresh.is_empty()
+            && !parked.backlog
+            && parked.delayed.is_none()
+            && parked.in_hand.is_empty();
+        state.closed |= idle;
+        idle
+    }
+
+    /// Closes the lane for good: what waits is parked, and nothing more comes in.
+    pub(crate) fn close(&self) {
+        let waiting = {
+            let mut state = self.lock();
+            state.closed = true;
+            state.fresh_bytes = 0;
+            std::mem::take(&mut state.fresh)
+        };
+        drop(waiting);
+    }
+
+    /// Waits for something to change.
+    pub(crate) async fn changed(&self) {
+        self.wake.notified().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,63 @@
+//! How many requests a sink takes at once: found out by additive increase and multiplicative decrease.
+
+/// Requests at once that a lane starts with.
+const START: f64 = 16.0;
+
+/// The limit of one lane.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Concurrency {
+    limit: f64,
+    max: f64,
+}
+
+impl Concurrency {
+    pub(super) fn new(max: u32) -> Self {
+        let max = f64::from(max.max(1));
+        Self { limit: START.min(max), max }
+    }
+
+    /// Requests at once, now.
+    pub(super) fn limit(&self) -> usize {
+        // Between 1 and a u32: the cast is exact.
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "bounded by `max`, which is a u32"
+        )]
+        let limit = self.limit as usize;
+        limit.max(1)
+    }
+
+    /// A request succeeded: about one more after each full round.
+    pub(super) fn succeeded(&mut self) {
+        self.limit = (self.limit + 1.0 / self.limit.max(1.0)).min(self.max);
+    }
+
+    /// A request failed for want of capacity.
+    pub(super) fn failed(&mut self) {
+        self.limit = (self.limit / 2.0).max(1.0);
+    }
+
+    /// The sink comes back after its breaker was open.
+    pub(super) fn restart(&mut self) {
+        self.limit = 1.0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stays_between_one_and_its_maximum() {
+        let mut concurrency = Concurrency::new(64);
+        (0..10_000).for_each(|_| concurrency.succeeded());
+        assert_eq!(concurrency.limit(), 64);
+        (0..100).for_each(|_| concurrency.failed());
+        assert_eq!(concurrency.limit(), 1);
+        concurrency.restart();
+        (0..10).for_each(|_| concurrency.succeeded());
+        assert_eq!(concurrency.limit(), 4);
+        assert_eq!(Concurrency::new(2).limit(), 2);
+    }
+}

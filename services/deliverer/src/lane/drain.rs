@@ -1,0 +1,173 @@
+//! What a lane does with parked chunks: loads them to be sent, moves them, gives them up.
+
+use std::time::Duration;
+
+use millrace_domain::Timestamp;
+use millrace_proto::internal::DropReason;
+use millrace_queue::{Class, ParkedQuery, Result};
+use tokio::time::Instant;
+
+use super::run::{EXPIRY_INTERVAL, Runner, drop_expired};
+use crate::parcel::Parcel;
+
+/// Parked chunks that are loaded at once.
+const LOAD_CHUNKS: usize = 2;
+/// Parked chunks that a lane has in hand at most.
+const IN_HAND_MAX: usize = 16;
+/// Parked chunks that are moved or given up at once.
+const SWEEP_CHUNKS: usize = 8;
+/// When to look again after the queue did not answer.
+const LATER: Duration = Duration::from_secs(1);
+/// A time that everything parked is before.
+const END: Timestamp = Timestamp::from_millis(i64::MAX / 2);
+
+impl Runner {
+    /// Loads parked chunks to be sent, while fewer than `room` parcels wait. Tells when the next delayed chunk is due.
+    pub(super) async fn load(&mut self, room: usize) -> Option<Instant> {
+        let now = self.tenure.cx.clock.now();
+        let view = self.lane.view();
+        let full = self.drained.len() >= room || view.in_hand.len() >= IN_HAND_MAX;
+        let loaded = match view.delayed {
+            Some(due) if due <= now && !full => {
+                self.take_parked(Class::Delayed, now, LOAD_CHUNKS).await
+            }
+            _ => Ok(Vec::new()),
+        };
+        let loaded = match loaded {
+            Ok(parcels) if parcels.is_empty() && view.backlog && !full => {
+                self.take_parked(Class::Backlog, END, LOAD_CHUNKS).await
+            }
+            other => other,
+        };
+        match loaded {
+            Ok(parcels) => self.drained.extend(parcels),
+            Err(error) => return Some(self.later(&error)),
+        }
+        self.lane.view().delayed.map(|due| self.tenure.cx.clock.instant_of(due)).filter(|_| !full)
+    }
+
+    /// The sink cannot take events now: everything goes to the backlog, and what is too old is given up.
+    pub(super) async fn hold(&mut self) -> Option<Instant> {
+        drop(self.lane.take_fresh(|_| true));
+        self.drained.clear();
+        self.halved.clear();
+        match self.sweep().await {
+            Ok(()) => {
+                let due = self.lane.view().delayed.map(|due| self.tenure.cx.clock.instant_of(due));
+                Some(due.map_or(self.expiry_due, |due| due.min(self.expiry_due)))
+            }
+            Err(error) => Some(self.later(&error)),
+        }
+    }
+
+    /// Nobody will ever take these events: gives all of them up.
+    pub(super) async fn purge(&mut self, reason: DropReason) -> Option<Instant> {
+        let waiting = self
+            .lane
+            .take_fresh(|_| true)
+            .into_iter()
+            .chain(self.drained.drain(..))
+            .chain(self.halved.drain(..).flatten());
+        waiting.for_each(|parcel| give_up(parcel, reason));
+        for class in [Class::Backlog, Class::Delayed] {
+            let view = self.lane.view();
+            if view.in_hand.len() >= IN_HAND_MAX
+                || (class == Class::Backlog && !view.backlog)
+                || (class == Class::Delayed && view.delayed.is_none())
+            {
+                continue;
+            }
+            match self.take_parked(class, END, SWEEP_CHUNKS).await {
+                Ok(parcels) => parcels.into_iter().for_each(|parcel| give_up(parcel, reason)),
+                Err(error) => return Some(self.later(&error)),
+            }
+        }
+        None
+    }
+
+    /// While nothing is sent: what is due moves to the backlog, what is too old is given up.
+    async fn sweep(&mut self) -> Result<()> {
+        let now = self.tenure.cx.clock.now();
+        let view = self.lane.view();
+        let room = view.in_hand.len() < IN_HAND_MAX;
+        if room && view.delayed.is_some_and(|due| due <= now) {
+            self.take_parked(Class::Delayed, now, SWEEP_CHUNKS)
+                .await?
+                .into_iter()
+                .for_each(Parcel::park);
+        }
+        if room && view.backlog && self.expiry_due <= Instant::now() {
+            let window = self.tenure.cx.delivery.window;
+            let closed = Timestamp::from_millis(
+                now.as_millis() - i64::try_from(window.as_millis()).unwrap_or(i64::MAX / 2),
+            );
+            let expired = self
+                .tenure
+                .cx
+                .queue
+                .parked(
+                    self.tenure.partition,
+                    self.lane.sink,
+                    Class::Backlog,
+                    query(closed, SWEEP_CHUNKS, &view.in_hand),
+                )
+                .await?;
+            // More may have expired than were taken at once.
+            let more = expired.len() == SWEEP_CHUNKS;
+            for parcel in expired.into_iter().flat_map(|chunk| self.open(Class::Backlog, chunk)) {
+                drop_expired(parcel);
+            }
+            let wait =
+                if more { Duration::from_millis(10) } else { EXPIRY_INTERVAL.min(window / 8) };
+            self.expiry_due = Instant::now() + wait;
+        } else if self.expiry_due <= Instant::now() {
+            self.expiry_due =
+                Instant::now() + EXPIRY_INTERVAL.min(self.tenure.cx.delivery.window / 8);
+        }
+        Ok(())
+    }
+
+    /// Takes the first parked chunks of a set in hand. Learns where there are none.
+    async fn take_parked(
+        &mut self,
+        class: Class,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Parcel>> {
+        let view = self.lane.view();
+        let (queue, partition, sink) =
+            (&self.tenure.cx.queue, self.tenure.partition, self.lane.sink);
+        let chunks =
+            queue.parked(partition, sink, class, query(until, limit, &view.in_hand)).await?;
+        if chunks.is_empty() {
+            // What is in hand is looked at again when it is closed.
+            let first = match class {
+                Class::Delayed if view.in_hand.is_empty() => {
+                    queue.first_parked(partition, sink, class).await?
+                }
+                _ => None,
+            };
+            self.lane.learnt(class, first, view.parks);
+        }
+        Ok(chunks.into_iter().flat_map(|chunk| self.open(class, chunk)).collect())
+    }
+
+    fn open(&self, class: Class, chunk: millrace_queue::ParkedChunk) -> Vec<Parcel> {
+        self.lane.loaded(chunk.id);
+        self.tenure.open_parked(self.lane.sink, class, chunk)
+    }
+
+    fn later(&self, error: &millrace_queue::Error) -> Instant {
+        tracing::debug!(sink.sid = %self.lane.sink, error = error as &dyn std::error::Error, "cannot look at parked chunks, will try again");
+        Instant::now() + LATER
+    }
+}
+
+fn give_up(parcel: Parcel, reason: DropReason) {
+    metrics::counter!("millrace_dropped_events_total", "reason" => "gone").increment(1);
+    parcel.give_up(reason, 0);
+}
+
+fn query(until: Timestamp, limit: usize, skip: &[millrace_queue::ParkedId]) -> ParkedQuery<'_> {
+    ParkedQuery { until, limit, skip }
+}

@@ -1,0 +1,90 @@
+//! What a lane makes of the outcomes of a request: for the sink's health, and for each event.
+
+use std::time::Duration;
+
+use millrace_domain::{
+    Timestamp,
+    breaker::Gate,
+    outcome::{Outcome, Reason},
+};
+use millrace_proto::internal::DropReason;
+use millrace_sinks::Attempt;
+
+use super::run::Runner;
+use crate::parcel::Parcel;
+
+impl Runner {
+    /// Learns from a request how the sink is: breaker, concurrency, pause. One request counts once, however many events it had.
+    pub(super) fn learn(&mut self, attempt: &Attempt) {
+        let now = self.tenure.cx.clock.now();
+        let sick = attempt.outcomes.iter().find_map(|outcome| match outcome {
+            Outcome::Retry { reason, after } if reason.feeds_breaker() => Some(*after),
+            _ => None,
+        });
+        let asked = attempt.outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::Retry { reason, after } => after
+                .or((*reason == Reason::Throttled).then_some(self.tenure.cx.delivery.backoff_base)),
+            _ => None,
+        });
+        if let Some(pause) = asked.max() {
+            self.paused_until = Some(now.plus(pause));
+        }
+        match sick {
+            Some(after) => {
+                self.concurrency.failed();
+                self.breaker.failed(now, fastrand::f64(), after);
+            }
+            // Any other answer, a refusal included, shows that the sink is there.
+            None => self.answered(now),
+        }
+        self.tenure.remember(self.lane.sink, self.breaker.state());
+    }
+
+    fn answered(&mut self, now: Timestamp) {
+        let was_open = self.breaker.gate(now) != Gate::Closed;
+        self.breaker.succeeded();
+        if was_open {
+            tracing::info!(sink.sid = %self.lane.sink, "the sink answers again");
+            self.concurrency.restart();
+        } else {
+            self.concurrency.succeeded();
+        }
+    }
+
+    /// Accounts for each event of a request.
+    pub(super) fn account(&mut self, outcomes: Vec<Outcome>, parcels: Vec<Parcel>) {
+        let now = self.tenure.cx.clock.now();
+        let open = self.breaker.gate(now) != Gate::Closed;
+        for (parcel, outcome) in parcels.into_iter().zip(outcomes) {
+            match outcome {
+                Outcome::Delivered => {
+                    metrics::counter!("millrace_delivered_events_total").increment(1);
+                    metrics::histogram!("millrace_delivery_seconds")
+                        .record(now.since(parcel.accepted).as_secs_f64());
+                    parcel.delivered();
+                }
+                Outcome::Discard { reason } => {
+                    let (why, label) = match reason {
+                        Reason::Configuration => (DropReason::Undeliverable, "undeliverable"),
+                        _ => (DropReason::Rejected, "rejected"),
+                    };
+                    metrics::counter!("millrace_dropped_events_total", "reason" => label)
+                        .increment(1);
+                    parcel.give_up(why, reason.code());
+                }
+                // Waits for the sink: dropped, the parcel is parked.
+                Outcome::Retry { .. } if open => drop(parcel),
+                Outcome::Retry { after, .. } => self.delay(parcel, now, after),
+            }
+        }
+    }
+
+    fn delay(&self, parcel: Parcel, now: Timestamp, after: Option<Duration>) {
+        let wait = self.tenure.cx.delivery.backoff().delay(
+            parcel.attempts.saturating_add(1),
+            fastrand::f64(),
+            after,
+        );
+        parcel.delay(now.plus(wait));
+    }
+}

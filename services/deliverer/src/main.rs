@@ -1,0 +1,23 @@
+//! Runs a deliverer.
+
+use clap::Parser;
+use millrace_runtime::config::{self, SettingsArgs};
+
+/// Delivers events to sinks.
+#[derive(Parser)]
+#[command(name = "millrace-deliverer", version)]
+struct Arguments {
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse().settings;
+    let settings = config::load(&millrace_deliverer::Settings::default(), &arguments)?;
+    if arguments.check {
+        settings.check()?;
+        return config::print(&settings);
+    }
+    millrace_deliverer::run(settings).await
+}

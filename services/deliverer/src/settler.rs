@@ -1,0 +1,152 @@
+//! The settler of a tenure: turns finished chunks into settlements, as many in one as have come.
+//!
+//! Chunks of which everything was delivered are settled at once. What has to be parked is gathered for up to a second, so
+//! that parked chunks are worth compressing; a chunk and all its parks are always in one settlement.
+
+use std::{collections::HashSet, mem, sync::Arc, time::Duration};
+
+use millrace_domain::SinkSid;
+use millrace_proto::internal::AttemptReports;
+use millrace_queue::{Error, ParkedId};
+use tokio::time::{Instant, sleep, timeout_at};
+use uuid::Uuid;
+
+use crate::{
+    backlog::{self, Backlogs, Gathered, Given},
+    parcel::Finished,
+    tenure::Tenure,
+};
+
+/// Most finished chunks in one settlement: what a script does without holding up the queue.
+const SETTLE_MAX_CHUNKS: usize = 256;
+/// Parked bytes from which on there is no more gathering.
+const GATHER_MAX_BYTES: usize = 512 * 1024;
+
+/// Settles until the tenure is drained or aborted.
+pub(crate) async fn run(tenure: Arc<Tenure>, backlogs: Backlogs) {
+    let mut settler =
+        Settler { tenure, backlogs, parking: Vec::new(), dirty: HashSet::new(), flush_at: None };
+    let aborted = settler.tenure.aborted.clone();
+    // Cancelled between two settlements or inside one: what was not settled is found by the next owner.
+    aborted.run_until_cancelled(settler.settle_all()).await;
+}
+
+struct Settler {
+    tenure: Arc<Tenure>,
+    backlogs: Backlogs,
+    /// Finished chunks that wait for others to be parked with.
+    parking: Vec<Finished>,
+    dirty: HashSet<SinkSid>,
+    flush_at: Option<Instant>,
+}
+
+impl Settler {
+    async fn settle_all(&mut self) {
+        loop {
+            self.wait().await;
+            let (parking, plain): (Vec<_>, Vec<_>) = self
+                .tenure
+                .ledger
+                .take()
+                .into_iter()
+                .partition(|chunk| !chunk.leftovers.is_empty() && !chunk.untouched);
+            self.parking.extend(parking);
+            self.dirty.extend(self.tenure.take_dirty());
+            let waits = !self.parking.is_empty() || !self.dirty.is_empty();
+            if waits && self.flush_at.is_none() {
+                self.flush_at = Some(Instant::now() + self.tenure.cx.delivery.gather);
+            }
+            self.settle(plain, false).await;
+            if waits && self.must_flush() {
+                let parking = mem::take(&mut self.parking);
+                self.flush_at = None;
+                self.settle(parking, true).await;
+            }
+            if self.tenure.is_drained() {
+                return;
+            }
+        }
+    }
+
+    /// Waits for work, at most until what is gathered has to go.
+    async fn wait(&self) {
+        let changed = self.tenure.ledger.changed();
+        match self.flush_at {
+            Some(at) => drop(timeout_at(at, changed).await),
+            None => changed.await,
+        }
+    }
+
+    fn must_flush(&self) -> bool {
+        let bytes: usize = self
+            .parking
+            .iter()
+            .flat_map(|chunk| &chunk.leftovers)
+            .map(|left| left.event.variants[left.variant].event.len())
+            .sum();
+        self.tenure.stopping.is_cancelled()
+            || bytes >= GATHER_MAX_BYTES
+            || self.flush_at.is_some_and(|at| at <= Instant::now())
+    }
+
+    async fn settle(&mut self, mut finished: Vec<Finished>, with_dirty: bool) {
+        let mut dirty = if with_dirty { mem::take(&mut self.dirty) } else { HashSet::new() };
+        while !finished.is_empty() || !dirty.is_empty() {
+            let rest = finished.split_off(finished.len().min(SETTLE_MAX_CHUNKS));
+            self.settle_one(finished, &mem::take(&mut dirty)).await;
+            finished = rest;
+        }
+    }
+
+    /// Settles in one call, repeated until it is known to be in place.
+    async fn settle_one(&mut self, mut finished: Vec<Finished>, dirty: &HashSet<SinkSid>) {
+        let cx = &self.tenure.cx;
+        let breakers = self.tenure.breakers();
+        let given = Given {
+            now: cx.clock.now(),
+            window: cx.delivery.window,
+            breakers: &breakers,
+            new_id: &mut || ParkedId(Uuid::now_v7()),
+        };
+        let Gathered { mut settlement, parked, closed } =
+            self.backlogs.gather(&mut finished, dirty, given);
+        settlement.attempts = AttemptReports { attempts: self.tenure.take_reports() };
+        if !backlog::is_empty(&settlement) {
+            let mut pause = Duration::from_millis(20);
+            let mut told = false;
+            loop {
+                match cx
+                    .queue
+                    .settle(self.tenure.partition, self.tenure.token, settlement.clone())
+                    .await
+                {
+                    Ok(_) => break,
+                    Err(Error::Stale) => return self.lost().await,
+                    Err(error) => {
+                        if !mem::replace(&mut told, true) {
+                            tracing::warn!(
+                                partition = self.tenure.partition.0,
+                                error = &error as &dyn std::error::Error,
+                                "cannot settle, will try again"
+                            );
+                        }
+                        sleep(pause).await;
+                        pause = (pause * 2).min(Duration::from_secs(1));
+                    }
+                }
+            }
+        }
+        self.tenure.ledger.settled(finished.len());
+        self.tenure.tell_lanes(parked, closed);
+    }
+
+    /// Another deliverer has the partition: stops everything of this tenure, and never returns.
+    async fn lost(&self) {
+        tracing::warn!(
+            partition = self.tenure.partition.0,
+            "another deliverer owns the partition: stops serving it"
+        );
+        self.tenure.aborted.cancel();
+        std::future::pending().await
+    }
+}

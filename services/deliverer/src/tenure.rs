@@ -1,0 +1,304 @@
+//! A tenure: one partition for as long as this process owns it. It takes chunks, hands their parcels to lanes, and has them
+//! settled. It ends by being drained (everything settled, nothing repeated) or aborted (nothing more is written).
+
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use millrace_domain::{Partition, SinkSid, Timestamp, breaker};
+use millrace_proto::internal::{AttemptReport, BacklogState, Chunk};
+use millrace_queue::{Class, Entry, ParkedChunk, Token, chunk};
+use tokio::time::{Instant, timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    backlog::{Backlogs, Closed, breaker_state},
+    context::Context,
+    lane::{self, Lane},
+    parcel::{Ledger, OpenChunk, Parcel, Source},
+    settler,
+};
+
+/// Reports that wait for a settlement at most; more are counted and forgotten.
+const REPORTS_MAX: usize = 10_000;
+/// Part of a lease in which nothing new is sent: another owner may start right after.
+const LEASE_MARGIN: Duration = Duration::from_millis(500);
+
+/// One partition while this process owns it.
+pub(crate) struct Tenure {
+    pub(crate) partition: Partition,
+    pub(crate) token: Token,
+    pub(crate) cx: Arc<Context>,
+    pub(crate) ledger: Arc<Ledger>,
+    /// Nothing new is begun.
+    pub(crate) stopping: CancellationToken,
+    /// Requests that are open are abandoned.
+    pub(crate) hurry: CancellationToken,
+    /// The partition is another's: nothing is written any more.
+    pub(crate) aborted: CancellationToken,
+    lease_until: Mutex<Instant>,
+    lanes: Mutex<HashMap<SinkSid, Arc<Lane>>>,
+    running: TaskTracker,
+    settling: TaskTracker,
+    breakers: Mutex<HashMap<SinkSid, breaker::State>>,
+    dirty: Mutex<HashSet<SinkSid>>,
+    reports: Mutex<Vec<AttemptReport>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Tenure {
+    /// Begins: loads what is parked, and gives its sinks their lanes.
+    ///
+    /// # Errors
+    /// If the queue does not say what is parked.
+    pub(crate) async fn begin(
+        partition: Partition,
+        token: Token,
+        lease_until: Instant,
+        cx: Arc<Context>,
+    ) -> millrace_queue::Result<Arc<Self>> {
+        let backlogs = cx.queue.backlogs(partition).await?;
+        let tenure = Arc::new(Self {
+            partition,
+            token,
+            cx,
+            ledger: Arc::default(),
+            stopping: CancellationToken::new(),
+            hurry: CancellationToken::new(),
+            aborted: CancellationToken::new(),
+            lease_until: Mutex::new(lease_until),
+            lanes: Mutex::default(),
+            running: TaskTracker::new(),
+            settling: TaskTracker::new(),
+            breakers: Mutex::default(),
+            dirty: Mutex::default(),
+            reports: Mutex::default(),
+        });
+        for (sink, state) in &backlogs {
+            tenure.resume(*sink, state);
+        }
+        let settled = tenure
+            .settling
+            .track_future(settler::run(Arc::clone(&tenure), Backlogs::load(backlogs)));
+        tenure.cx.tasks.spawn(format!("settle-partition-{}", partition.0), |_| async move {
+            settled.await;
+            Ok(())
+        });
+        Ok(tenure)
+    }
+
+    /// Takes an entry of `ready`.
+    pub(crate) fn accept(self: &Arc<Self>, entry: Entry) {
+        if self.stopping.is_cancelled() {
+            return; // it stays in `ready`, for the next owner
+        }
+        let share = self.cx.unsettled.take(entry.chunk.len());
+        match chunk::decode(entry.chunk) {
+            Ok(chunk) => {
+                let parcels: usize = chunk
+                    .events
+                    .iter()
+                    .flat_map(|event| &event.variants)
+                    .map(|variant| chunk::sinks_of(variant).count())
+                    .sum();
+                let open = self.ledger.open(Source::Ready(entry.id), parcels, share);
+                parcels_of(chunk, &open).for_each(|parcel| self.hand_over(parcel));
+            }
+            Err(error) => {
+                tracing::error!(partition = self.partition.0, entry = %entry.id, error = &error as &dyn std::error::Error, "a chunk cannot be read: it goes to quarantine");
+                metrics::counter!("millrace_quarantined_chunks_total").increment(1);
+                self.ledger.quarantine(entry.id, error.to_string(), share);
+            }
+        }
+    }
+
+    /// Opens a parked chunk of `sink`. One that is forgotten or unreadable has no parcels, and is settled as it is.
+    pub(crate) fn open_parked(
+        &self,
+        sink: SinkSid,
+        class: Class,
+        parked: ParkedChunk,
+    ) -> Vec<Parcel> {
+        let bytes = parked.chunk.as_ref().map_or(0, bytes::Bytes::len);
+        let share = self.cx.unsettled.take(bytes);
+        let decoded = parked.chunk.map(chunk::decode).transpose();
+        let chunk = decoded.unwrap_or_else(|error| {
+            tracing::error!(partition = self.partition.0, sink.sid = %sink, error = &error as &dyn std::error::Error, "a parked chunk cannot be read");
+            None
+        });
+        let chunk = chunk.unwrap_or_default();
+        let source = Source::Parked {
+            sink,
+            class,
+            id: parked.id,
+            events: chunk.events.len() as u64,
+            bytes: bytes as u64,
+        };
+        let parcels = chunk
+            .events
+            .iter()
+            .flat_map(|event| &event.variants)
+            .map(|variant| chunk::sinks_of(variant).count())
+            .sum();
+        let open = self.ledger.open(source, parcels, share);
+        parcels_of(chunk, &open).collect()
+    }
+
+    /// Tells whether something may still be sent: another owner cannot have started.
+    pub(crate) fn holds_lease(&self) -> bool {
+        !self.aborted.is_cancelled() && Instant::now() + LEASE_MARGIN < *lock(&self.lease_until)
+    }
+
+    /// Says until when the lease holds.
+    pub(crate) fn renewed(&self, until: Instant) {
+        *lock(&self.lease_until) = until;
+    }
+
+    /// Tells whether the lease is over, by this machine's steady clock.
+    pub(crate) fn lease_is_over(&self) -> bool {
+        Instant::now() >= *lock(&self.lease_until)
+    }
+
+    /// Remembers the breaker of a sink: the next settlement writes it.
+    pub(crate) fn remember(&self, sink: SinkSid, state: breaker::State) {
+        let before = match state == breaker::State::default() {
+            true => lock(&self.breakers).remove(&sink).unwrap_or_default(),
+            false => lock(&self.breakers).insert(sink, state).unwrap_or_default(),
+        };
+        if before != state {
+            lock(&self.dirty).insert(sink);
+            self.ledger.wake();
+        }
+    }
+
+    /// Adds what is told of a request.
+    pub(crate) fn report(&self, report: AttemptReport) {
+        let mut reports = lock(&self.reports);
+        if reports.len() < REPORTS_MAX {
+            reports.push(report);
+        } else {
+            metrics::counter!("millrace_attempt_reports_lost_total").increment(1);
+        }
+    }
+
+    pub(crate) fn take_reports(&self) -> Vec<AttemptReport> {
+        mem::take(&mut *lock(&self.reports))
+    }
+
+    pub(crate) fn take_dirty(&self) -> HashSet<SinkSid> {
+        mem::take(&mut *lock(&self.dirty))
+    }
+
+    pub(crate) fn breakers(&self) -> HashMap<SinkSid, breaker::State> {
+        lock(&self.breakers).clone()
+    }
+
+    /// Tells lanes what was parked for them, and which chunks are not in hand any more.
+    pub(crate) fn tell_lanes(
+        self: &Arc<Self>,
+        parked: Vec<(SinkSid, Class, Timestamp)>,
+        closed: Vec<Closed>,
+    ) {
+        let mut lanes = lock(&self.lanes);
+        for Closed { sink, class, id, stays } in closed {
+            if let Some(lane) = lanes.get(&sink) {
+                lane.closed(class, id, stays);
+            }
+        }
+        for (sink, class, at) in parked {
+            // A lane may have retired meanwhile; what is parked needs one again.
+            if !self.stopping.is_cancelled() || lanes.contains_key(&sink) {
+                self.lane(&mut lanes, sink).parked(class, at);
+            }
+        }
+    }
+
+    /// Removes a lane that has nothing to do; tells whether it is gone.
+    pub(crate) fn retire(&self, lane: &Lane) -> bool {
+        let mut lanes = lock(&self.lanes);
+        let gone = lane.close_if_idle();
+        if gone {
+            lanes.remove(&lane.sink);
+        }
+        gone
+    }
+
+    /// Tells whether all that was begun is settled, after [`Self::drain`] was called.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.stopping.is_cancelled() && self.running.is_empty() && self.ledger.unsettled() == 0
+    }
+
+    /// Ends in order: finishes requests that are open, at most `grace`; parks the rest; settles everything. Gives up settling
+    /// only where the tenure is aborted.
+    pub(crate) async fn drain(&self, grace: Duration) {
+        self.stopping.cancel();
+        self.running.close();
+        self.settling.close();
+        if timeout(grace, self.running.wait()).await.is_err() {
+            self.hurry.cancel();
+            self.running.wait().await;
+        }
+        self.ledger.wake();
+        self.settling.wait().await;
+    }
+
+    /// Ends at once: the partition is another's, or the lease is over.
+    pub(crate) fn abort(&self) {
+        self.aborted.cancel();
+        self.hurry.cancel();
+        self.stopping.cancel();
+    }
+
+    fn resume(self: &Arc<Self>, sink: SinkSid, state: &BacklogState) {
+        let breaker = breaker_state(state);
+        if breaker != breaker::State::default() {
+            lock(&self.breakers).insert(sink, breaker);
+        }
+        let lane = self.lane(&mut lock(&self.lanes), sink);
+        lane.resume();
+    }
+
+    fn hand_over(self: &Arc<Self>, parcel: Parcel) {
+        let mut lanes = lock(&self.lanes);
+        let lane = self.lane(&mut lanes, parcel.sink);
+        // A lane that is full gives the parcel back; dropped, it is parked.
+        drop(lane.push(parcel, &self.cx.delivery));
+    }
+
+    fn lane(self: &Arc<Self>, lanes: &mut HashMap<SinkSid, Arc<Lane>>, sink: SinkSid) -> Arc<Lane> {
+        if let Some(lane) = lanes.get(&sink) {
+            return Arc::clone(lane);
+        }
+        let lane = Arc::new(Lane::new(sink));
+        lanes.insert(sink, Arc::clone(&lane));
+        let breaker = lock(&self.breakers).get(&sink).copied().unwrap_or_default();
+        let running =
+            self.running.track_future(lane::run::run(Arc::clone(&lane), Arc::clone(self), breaker));
+        let tenure = Arc::clone(self);
+        self.cx.tasks.spawn("lane", |_| async move {
+            running.await;
+            tenure.ledger.wake();
+            Ok(())
+        });
+        lane
+    }
+}
+
+fn parcels_of(chunk: Chunk, open: &Arc<OpenChunk>) -> impl Iterator<Item = Parcel> {
+    chunk.events.into_iter().map(Arc::new).flat_map(move |event| {
+        let open = Arc::clone(open);
+        let targets: Vec<_> = event
+            .variants
+            .iter()
+            .enumerate()
+            .flat_map(|(at, variant)| chunk::sinks_of(variant).map(move |sink| (at, sink)))
+            .collect();
+        targets.into_iter().map(move |(variant, sink)| Parcel::new(&open, &event, variant, sink))
+    })
+}
