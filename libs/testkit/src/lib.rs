@@ -1,4 +1,9 @@
 //! What tests stand on: real servers, a database and a key prefix for each test, a receiver that tells what it got.
+//! A server that cannot start says what to install.
 
+pub mod eventually;
+pub mod postgres;
 pub mod receiver;
 pub mod redis;
+
+pub use eventually::eventually;
