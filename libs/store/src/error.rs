@@ -47,3 +47,28 @@ pub enum Error {
         what: String,
     },
 }
+
+/// Why a database cannot be opened or migrated.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It does not answer, or the URL or path is wrong.
+    #[error("cannot open the database")]
+    Connect {
+        /// Why not.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// Its tables are older than this program.
+    #[error("the database lacks migration {version} ({name}): run `millrace migrate`")]
+    NotMigrated {
+        /// Number of the first migration that is missing.
+        version: i64,
+        /// What it is about.
+        name: String,
+    },
+    /// A migration failed; it was rolled back and may be tried again.
+    #[error("cannot migrate the database")]
+    Migrate {
+        /// Why not.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+}

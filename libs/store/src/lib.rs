@@ -10,10 +10,20 @@ use millrace_domain::{
     SubscribedEvent, Subscription, SubscriptionSid, Timestamp,
     schema::{EventType, SchemaVersion},
 };
+use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod error;
+mod migrations;
+pub mod postgres;
+pub mod seal;
+mod sql;
+pub mod sqlite;
 
-pub use error::Error;
+pub use error::{Error, OpenError};
+pub use seal::Keyring;
+pub use sql::SqlStore;
 
 /// The result of a call of the store.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -28,7 +38,8 @@ pub struct Page<K> {
 }
 
 /// One resource as it now is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Resource {
     /// An account.
     Account(Account),
@@ -46,8 +57,9 @@ pub enum Resource {
     SchemaVersion(SchemaVersion),
 }
 
-/// What a change was about and what came of it.
-#[derive(Clone, Debug)]
+/// What a change was about and what came of it. Its serde form is what the change log keeps.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Changed {
     /// Created or updated: the resource as the change left it. A deleted sink is its tombstone.
     Upserted(Resource),
@@ -124,7 +136,7 @@ pub trait ResourceStore: Send + Sync + 'static {
         filter: &SinkFilter,
         page: &Page<SinkSid>,
     ) -> Result<Vec<Sink>>;
-    /// Changes a sink's description.
+    /// Changes a sink's description. An update clears the status failed.
     async fn describe_sink(
         &self,
         account: AccountSid,

@@ -1,0 +1,304 @@
+//! The store in an SQL database: one text of SQL for Postgres and SQLite, over sqlx's `Any` driver.
+//!
+//! What keeps the sequence in commit order is in [`transaction`]; one module for each kind of resource holds its SQL.
+//! What the two databases do differently is [`Dialect`] and the modules that open them.
+
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use millrace_domain::{
+    Account, AccountSid, ApiKey, ApiKeySid, ConfigVersion, Sink, SinkSid, SubscribedEvent,
+    Subscription, SubscriptionSid, Timestamp,
+    schema::{EventType, SchemaVersion},
+};
+use sqlx::AnyPool;
+use tokio::{sync::Mutex, time};
+
+use self::wake::Wake;
+use crate::{Changes, Error, Keyring, Page, Resource, ResourceStore, Result, SinkFilter};
+
+mod accounts;
+mod catalogue;
+mod changes;
+mod rows;
+mod sinks;
+mod subscriptions;
+mod transaction;
+pub(crate) mod wake;
+
+pub(crate) use transaction::CHANNEL;
+
+/// Longest a call may take, waiting for a connection and for locks included.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest a snapshot may take: it reads every row.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A [`ResourceStore`] in an SQL database; made by [`crate::postgres::open`] and [`crate::sqlite::open`].
+pub struct SqlStore {
+    pool: AnyPool,
+    dialect: Dialect,
+    keyring: Keyring,
+    wake: Wake,
+}
+
+/// Which database it is, and what that one needs for its writers to take turns.
+#[derive(Clone, Debug)]
+pub(crate) enum Dialect {
+    /// Writers take turns by an advisory lock of the database.
+    Postgres,
+    /// Writers of this process take turns here, so that none polls for the file's lock.
+    Sqlite {
+        /// Held for as long as a write lasts.
+        turn: Arc<Mutex<()>>,
+    },
+}
+
+impl SqlStore {
+    pub(crate) fn new(pool: AnyPool, dialect: Dialect, keyring: Keyring, wake: Wake) -> Self {
+        Self { pool, dialect, keyring, wake }
+    }
+
+    /// Closes all connections, after what is under way. A call afterwards is [`Error::Unavailable`].
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// Runs one call: bounds its time and names it in its error.
+    async fn call<T>(
+        &self,
+        operation: &'static str,
+        work: impl Future<Output = Result<T, Fault>> + Send,
+    ) -> Result<T> {
+        within(CALL_TIMEOUT, operation, work).await
+    }
+}
+
+impl fmt::Debug for SqlStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlStore").field("dialect", &self.dialect).finish_non_exhaustive()
+    }
+}
+
+/// Why work inside a call failed: with an answer for the caller, or with the database.
+#[derive(Debug)]
+enum Fault {
+    Answer(Error),
+    Database(Box<dyn StdError + Send + Sync>),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Answer(error)
+    }
+}
+
+impl From<sqlx::Error> for Fault {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    operation: &'static str,
+    work: impl Future<Output = Result<T, Fault>> + Send,
+) -> Result<T> {
+    match time::timeout(limit, work).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(Fault::Answer(error))) => Err(error),
+        Ok(Err(Fault::Database(source))) => Err(Error::Unavailable { operation, source }),
+        Err(late) => Err(Error::Unavailable { operation, source: late.into() }),
+    }
+}
+
+#[async_trait]
+impl ResourceStore for SqlStore {
+    async fn version(&self) -> Result<ConfigVersion> {
+        self.call("read the version", changes::version(self)).await
+    }
+
+    async fn snapshot(&self) -> Result<(ConfigVersion, Vec<Resource>)> {
+        within(SNAPSHOT_TIMEOUT, "read a snapshot", changes::snapshot(self)).await
+    }
+
+    async fn changes(&self, version: ConfigVersion, limit: u32) -> Result<Changes> {
+        self.call("read changes", changes::after(self, version, limit)).await
+    }
+
+    async fn changed(&self, seq: u64) {
+        self.wake.until(|| async { self.version().await.is_ok_and(|now| now.seq != seq) }).await;
+    }
+
+    async fn create_account(&self, account: &Account) -> Result<ConfigVersion> {
+        self.call("create an account", accounts::create(self, account)).await
+    }
+
+    async fn account(&self, sid: AccountSid) -> Result<Account> {
+        self.call("read an account", accounts::get(self, sid)).await
+    }
+
+    async fn create_api_key(&self, key: &ApiKey) -> Result<ConfigVersion> {
+        self.call("create an API key", accounts::create_key(self, key)).await
+    }
+
+    async fn api_key(&self, sid: ApiKeySid) -> Result<ApiKey> {
+        self.call("read an API key", accounts::key(self, sid)).await
+    }
+
+    async fn create_sink(&self, sink: &Sink, limit: u32) -> Result<ConfigVersion> {
+        self.call("create a sink", sinks::create(self, sink, limit)).await
+    }
+
+    async fn sink(&self, account: AccountSid, sid: SinkSid) -> Result<Sink> {
+        self.call("read a sink", sinks::get(self, Some(account), sid)).await
+    }
+
+    async fn sink_of_any(&self, sid: SinkSid) -> Result<Sink> {
+        self.call("read a sink", sinks::get(self, None, sid)).await
+    }
+
+    async fn sinks(
+        &self,
+        account: AccountSid,
+        filter: &SinkFilter,
+        page: &Page<SinkSid>,
+    ) -> Result<Vec<Sink>> {
+        self.call("list sinks", sinks::list(self, account, filter, page)).await
+    }
+
+    async fn describe_sink(
+        &self,
+        account: AccountSid,
+        sid: SinkSid,
+        description: &str,
+        now: Timestamp,
+    ) -> Result<(Sink, ConfigVersion)> {
+        self.call("update a sink", sinks::describe(self, (account, sid), description, now)).await
+    }
+
+    async fn delete_sink(
+        &self,
+        account: AccountSid,
+        sid: SinkSid,
+        now: Timestamp,
+    ) -> Result<ConfigVersion> {
+        self.call("delete a sink", sinks::delete(self, (account, sid), now)).await
+    }
+
+    async fn forget_sinks(&self, before: Timestamp) -> Result<u64> {
+        self.call("forget deleted sinks", sinks::forget(self, before)).await
+    }
+
+    async fn create_subscription(
+        &self,
+        subscription: &Subscription,
+        limit: u32,
+    ) -> Result<ConfigVersion> {
+        self.call("create a subscription", subscriptions::create(self, subscription, limit)).await
+    }
+
+    async fn subscription(
+        &self,
+        account: AccountSid,
+        sid: SubscriptionSid,
+    ) -> Result<Subscription> {
+        self.call("read a subscription", subscriptions::get(self, Some(account), sid)).await
+    }
+
+    async fn subscription_of_any(&self, sid: SubscriptionSid) -> Result<Subscription> {
+        self.call("read a subscription", subscriptions::get(self, None, sid)).await
+    }
+
+    async fn subscriptions(
+        &self,
+        account: AccountSid,
+        sink: Option<SinkSid>,
+        page: &Page<SubscriptionSid>,
+    ) -> Result<Vec<Subscription>> {
+        self.call("list subscriptions", subscriptions::list(self, account, sink, page)).await
+    }
+
+    async fn describe_subscription(
+        &self,
+        account: AccountSid,
+        sid: SubscriptionSid,
+        description: &str,
+        now: Timestamp,
+    ) -> Result<(Subscription, ConfigVersion)> {
+        let work = subscriptions::describe(self, (account, sid), description, now);
+        self.call("update a subscription", work).await
+    }
+
+    async fn delete_subscription(
+        &self,
+        account: AccountSid,
+        sid: SubscriptionSid,
+    ) -> Result<ConfigVersion> {
+        self.call("delete a subscription", subscriptions::delete(self, (account, sid))).await
+    }
+
+    async fn add_subscribed_event(
+        &self,
+        account: AccountSid,
+        sid: SubscriptionSid,
+        event: &SubscribedEvent,
+        limit: u32,
+    ) -> Result<ConfigVersion> {
+        let work = subscriptions::add_type(self, (account, sid), event, limit);
+        self.call("add a subscribed event", work).await
+    }
+
+    async fn pin_subscribed_event(
+        &self,
+        account: AccountSid,
+        sid: SubscriptionSid,
+        event: &SubscribedEvent,
+    ) -> Result<ConfigVersion> {
+        let work = subscriptions::pin_type(self, (account, sid), event);
+        self.call("pin a subscribed event", work).await
+    }
+
+    async fn remove_subscribed_event(
+        &self,
+        account: AccountSid,
+        sid: SubscriptionSid,
+        event_type: &str,
+    ) -> Result<ConfigVersion> {
+        let work = subscriptions::remove_type(self, (account, sid), event_type);
+        self.call("remove a subscribed event", work).await
+    }
+
+    async fn register(
+        &self,
+        types: &[EventType],
+        versions: &[SchemaVersion],
+    ) -> Result<ConfigVersion> {
+        self.call("register event types", catalogue::register(self, types, versions)).await
+    }
+
+    async fn event_type(&self, name: &str) -> Result<EventType> {
+        self.call("read an event type", catalogue::event_type(self, name)).await
+    }
+
+    async fn event_types(
+        &self,
+        schema_id: Option<&str>,
+        page: &Page<String>,
+    ) -> Result<Vec<EventType>> {
+        self.call("list event types", catalogue::event_types(self, schema_id, page)).await
+    }
+
+    async fn schema_version(&self, schema_id: &str, version: Option<u32>) -> Result<SchemaVersion> {
+        let work = catalogue::schema_version(self, schema_id, version);
+        self.call("read a schema version", work).await
+    }
+
+    async fn schema_versions(
+        &self,
+        schema_id: &str,
+        page: &Page<u32>,
+    ) -> Result<Vec<SchemaVersion>> {
+        let work = catalogue::schema_versions(self, schema_id, page);
+        self.call("list schema versions", work).await
+    }
+}

@@ -1,0 +1,186 @@
+//! PostgreSQL passes the suite, and what only PostgreSQL does.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use millrace_store::{
+    Changes, Error, Keyring, OpenError, ResourceStore, SqlStore,
+    conformance::{self, Backend},
+    postgres::{self, Options},
+};
+use millrace_testkit::{
+    eventually,
+    postgres::{Database, Server, database},
+};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+
+struct Migrated {
+    database: Database,
+}
+
+#[async_trait]
+impl Backend for Migrated {
+    async fn open(&self, keyring: Keyring) -> Arc<dyn ResourceStore> {
+        Arc::new(open(self.database.url(), keyring).await)
+    }
+
+    async fn contents(&self) -> Vec<u8> {
+        let mut connection = PgConnection::connect(self.database.url()).await.expect("connects");
+        sqlx::raw_sql("SET bytea_output = 'escape'").execute(&mut connection).await.expect("sets");
+        let tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'";
+        let tables = sqlx::query(tables).fetch_all(&mut connection).await.expect("lists");
+        let mut contents = String::new();
+        for table in tables {
+            let table: String = table.get(0);
+            let rows = AssertSqlSafe(format!("SELECT t::text FROM {table} AS t"));
+            let rows = sqlx::query(rows).fetch_all(&mut connection).await.expect("reads");
+            contents.extend(rows.iter().map(|row| row.get::<String, _>(0)));
+        }
+        contents.into_bytes()
+    }
+}
+
+fn keyring() -> Keyring {
+    Keyring::parse(Keyring::generate("test").reveal()).expect("a generated key is one")
+}
+
+async fn open(url: &str, keyring: Keyring) -> SqlStore {
+    let options = Options { max_connections: 8, ..Options::default() };
+    postgres::open(url, keyring, &options).await.expect("opens")
+}
+
+#[tokio::test]
+async fn postgres_does_what_every_store_must() {
+    conformance::run(async || {
+        let database = database().await;
+        postgres::migrate(database.url()).await.expect("migrates");
+        Box::new(Migrated { database }) as Box<dyn Backend>
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_database_is_migrated_before_it_is_opened_and_only_once() {
+    let database = database().await;
+    let refused = postgres::open(database.url(), keyring(), &Options::default()).await;
+    let Err(error @ OpenError::NotMigrated { version: 1, .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(error.to_string().contains("run `millrace migrate`"), "{error}");
+
+    let together = (0..4).map(|_| postgres::migrate(database.url()));
+    for migrated in futures::future::join_all(together).await {
+        migrated.expect("all end well, one of them did it");
+    }
+    let before = open(database.url(), keyring()).await.version().await.expect("answers");
+    postgres::migrate(database.url()).await.expect("a repeat does nothing");
+    let after = open(database.url(), keyring()).await.version().await.expect("answers");
+    assert_eq!(before, after);
+}
+
+#[tokio::test]
+async fn a_writer_that_stalls_is_not_overtaken_in_the_log() {
+    let database = database().await;
+    postgres::migrate(database.url()).await.expect("migrates");
+    let store = open(database.url(), keyring()).await;
+    let (slow, fast) = (conformance::account(1), conformance::account(2));
+    store.create_account(&slow).await.expect("new");
+    let start = store.create_account(&fast).await.expect("new");
+
+    // Whoever inserts a sink of the slow account waits for this lock, in the middle of its transaction.
+    let mut blocker = PgConnection::connect(database.url()).await.expect("connects");
+    let mut lock = blocker.begin().await.expect("begins");
+    let row = "SELECT 1 FROM accounts WHERE sid = $1 FOR UPDATE";
+    sqlx::query(row).bind(slow.sid.to_string()).execute(&mut *lock).await.expect("locks");
+
+    let (first, second) = (conformance::sink(1, &slow), conformance::sink(2, &fast));
+    let writing = async {
+        let second = async {
+            waits_for_a_lock(database.url()).await;
+            store.create_sink(&second, 1).await
+        };
+        let (first, second) = futures::join!(store.create_sink(&first, 1), second);
+        (first.expect("new").seq, second.expect("new").seq)
+    };
+    let reading = async {
+        let (mut version, mut read) = (start, Vec::new());
+        let mut lock = Some(lock);
+        while read.len() < 2 {
+            let Ok(Changes::Some(more)) = store.changes(version, 10).await else {
+                panic!("the log is gone");
+            };
+            version.seq = more.last().map_or(version.seq, |change| change.seq);
+            read.extend(more.iter().map(|change| change.seq));
+            if waiting(database.url()).await >= 2
+                && let Some(lock) = lock.take()
+            {
+                lock.rollback().await.expect("unlocks");
+            }
+        }
+        read
+    };
+    let ((first, second), read) = futures::join!(writing, reading);
+    assert_eq!(read, [first, second], "the reader saw both, in order of their commits");
+}
+
+/// How many sessions wait for a lock.
+async fn waiting(url: &str) -> i64 {
+    let mut connection = PgConnection::connect(url).await.expect("connects");
+    let count = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    sqlx::query(count).fetch_one(&mut connection).await.expect("counts").get(0)
+}
+
+async fn waits_for_a_lock(url: &str) {
+    eventually("a session waits for a lock", || async { (waiting(url).await > 0).then_some(()) })
+        .await;
+}
+
+#[tokio::test]
+async fn a_commit_elsewhere_is_heard_well_before_the_next_poll() {
+    let database = database().await;
+    postgres::migrate(database.url()).await.expect("migrates");
+    let keyring = keyring();
+    let (here, there) =
+        (open(database.url(), keyring.clone()).await, open(database.url(), keyring).await);
+    let (mut fastest, mut seq) = (Duration::MAX, 0);
+    for id in 1..=5 {
+        let account = conformance::account(id);
+        let (waited, written) =
+            futures::join!(async { (here.changed(seq).await, Instant::now()).1 }, async {
+                let version = there.create_account(&account).await.expect("new");
+                (version.seq, Instant::now())
+            });
+        seq = written.0;
+        fastest = fastest.min(waited.saturating_duration_since(written.1));
+    }
+    assert!(fastest < Duration::from_millis(500), "woken by polling only: {fastest:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_comes_back_is_used_again_without_a_restart() {
+    let server = Server::start().expect("install PostgreSQL: apt-get install postgresql");
+    let database = server.database().await.expect("serves");
+    postgres::migrate(database.url()).await.expect("migrates");
+    let options = Options { acquire_timeout: Duration::from_secs(2), ..Options::default() };
+    let store = postgres::open(database.url(), keyring(), &options).await.expect("opens");
+    let account = conformance::account(1);
+    let version = store.create_account(&account).await.expect("new");
+
+    server.kill().expect("ran");
+    let started = Instant::now();
+    let refused = store.account(account.sid).await;
+    assert!(matches!(refused, Err(Error::Unavailable { .. })), "{refused:?}");
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+
+    let returned = async {
+        server.start_again().expect("starts again");
+        eventually("the store answers", || async { store.account(account.sid).await.ok() }).await
+    };
+    let (found, ()) = futures::join!(returned, store.changed(version.seq + 1));
+    assert_eq!(found, account);
+    assert_eq!(store.version().await.expect("answers"), version);
+}

@@ -1,0 +1,87 @@
+//! SQLite passes the suite, and what only SQLite does.
+
+use std::{path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use millrace_store::{
+    Keyring, ResourceStore,
+    conformance::{self, Backend},
+    sqlite,
+};
+use tempfile::TempDir;
+
+struct File {
+    directory: TempDir,
+}
+
+impl File {
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("a file's name?#%20.db")
+    }
+}
+
+#[async_trait]
+impl Backend for File {
+    async fn open(&self, keyring: Keyring) -> Arc<dyn ResourceStore> {
+        Arc::new(sqlite::open(&self.path(), keyring).await.expect("opens"))
+    }
+
+    async fn contents(&self) -> Vec<u8> {
+        let files = std::fs::read_dir(self.directory.path()).expect("is there");
+        files
+            .flat_map(|file| std::fs::read(file.expect("is there").path()).expect("reads"))
+            .collect()
+    }
+}
+
+fn keyring() -> Keyring {
+    Keyring::parse(Keyring::generate("test").reveal()).expect("a generated key is one")
+}
+
+#[tokio::test]
+async fn sqlite_does_what_every_store_must() {
+    conformance::run(async || {
+        let directory = TempDir::new().expect("there is room");
+        Box::new(File { directory }) as Box<dyn Backend>
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_keeps_what_was_committed_and_its_epoch() {
+    let file = File { directory: TempDir::new().expect("there is room") };
+    let keyring = keyring();
+    let store = sqlite::open(&file.path(), keyring.clone()).await.expect("opens");
+    let account = conformance::account(1);
+    let version = store.create_account(&account).await.expect("new");
+    store.close().await;
+
+    assert!(file.path().is_file(), "it is named as asked");
+    let store = sqlite::open(&file.path(), keyring).await.expect("opens again");
+    assert_eq!(store.version().await.expect("answers"), version);
+    assert_eq!(store.account(account.sid).await.expect("is there"), account);
+}
+
+#[tokio::test]
+async fn a_database_in_memory_outlives_calls_that_are_dropped() {
+    let store = sqlite::open_ephemeral(keyring()).await.expect("opens");
+    let account = conformance::account(1);
+    store.create_account(&account).await.expect("new");
+    for id in 1..50 {
+        let sink = conformance::sink(id, &account);
+        // Dropped at its first await, whether or not it had come further.
+        drop(futures::poll!(std::pin::pin!(store.create_sink(&sink, 100))));
+        let all = futures::future::join_all((0..4).map(|_| store.account(account.sid))).await;
+        assert!(all.into_iter().all(|found| found.is_ok_and(|found| found == account)), "{id}");
+    }
+    let other = sqlite::open_ephemeral(keyring()).await.expect("opens");
+    assert_eq!(other.version().await.expect("answers").seq, 0, "each is a database of its own");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused() {
+    let file = File { directory: TempDir::new().expect("there is room") };
+    std::fs::write(file.path(), "no database".repeat(1_000)).expect("writes");
+    let refused = sqlite::open(&file.path(), keyring()).await;
+    assert!(matches!(refused, Err(millrace_store::OpenError::Connect { .. })), "{refused:?}");
+}
