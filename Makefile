@@ -1,0 +1,20 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench fmt lint
+
+help: ## list what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## publish a recorded stream and watch it arrive; needs nothing but Rust
+	cargo run -q -p millrace -- demo
+
+test: ## every test, against a private PostgreSQL and a private Redis
+	@.ci/test
+
+bench: ## measure throughput, cost and latency (an optimized build)
+	cargo run -q --release -p millrace-bench
+
+fmt: ## format the sources
+	cargo fmt --all
+
+lint: ## formatting, clippy, documentation and protocol, without a warning
+	@.ci/lint
