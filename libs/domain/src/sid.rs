@@ -75,7 +75,7 @@ impl<K: Kind> Sid<K> {
     }
 
     /// Makes the SID whose 32 hex digits are `id`.
-    pub fn from_u128(id: u128) -> Self {
+    pub const fn from_u128(id: u128) -> Self {
         Self { id, kind: PhantomData }
     }
 

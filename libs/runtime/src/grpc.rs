@@ -33,7 +33,8 @@ pub async fn standard_routes(
         report(&reporter, &names, false).await;
         Ok(())
     });
-    Ok(Routes::new(health).add_service(reflection).into_axum_router())
+    // Without a fallback: it is merged with the routes of services.
+    Ok(Routes::new(health).add_service(reflection).into_axum_router().reset_fallback())
 }
 
 async fn report(reporter: &HealthReporter, names: &[&'static str], ready: bool) {

@@ -53,7 +53,7 @@ pub const GRPC_SERVICES: &[&str] = &["millrace.internal.v1.DeliveryService"];
 
 /// A deliverer that runs.
 pub struct Service {
-    /// Its gRPC.
+    /// Its gRPC, without a fallback: several services may share a port.
     pub routes: Router,
 }
 
@@ -92,7 +92,11 @@ pub async fn build(
         token: SecretHash::of(settings.internal.token.reveal()),
     };
     spawn(&cx, tenures, owner, &process.readiness);
-    Ok(Service { routes: Routes::new(DeliveryServiceServer::new(service)).into_axum_router() })
+    Ok(Service {
+        routes: Routes::new(DeliveryServiceServer::new(service))
+            .into_axum_router()
+            .reset_fallback(),
+    })
 }
 
 /// Runs a deliverer on Redis until it is told to stop.
