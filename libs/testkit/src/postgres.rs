@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -36,8 +36,8 @@ pub struct Database {
     url: String,
     name: String,
     server_url: String,
-    /// Stops after the database is gone; none where the server is shared.
-    _server: Option<Server>,
+    /// Stops with the last of its databases; none where the server is not this process's.
+    _server: Option<Arc<Server>>,
 }
 
 /// Makes a database for one test.
@@ -55,20 +55,14 @@ impl Database {
     }
 
     async fn make() -> Result<Self> {
-        let shared = std::env::var(URL_VARIABLE).ok().filter(|url| !url.is_empty());
-        let server = match shared {
-            Some(_) => None,
-            None => Some(tokio::task::spawn_blocking(Server::start).await??),
-        };
-        let server_url = match (&shared, &server) {
-            (Some(url), _) => url.trim_end_matches('/').to_owned(),
-            (None, Some(server)) => server.url(),
-            (None, None) => bail!("there is neither a shared nor a private server"),
-        };
-        Self::on(server_url, server).await
+        if let Some(url) = std::env::var(URL_VARIABLE).ok().filter(|url| !url.is_empty()) {
+            return Self::on(url.trim_end_matches('/').to_owned(), None).await;
+        }
+        let server = tokio::task::spawn_blocking(Server::private).await??;
+        Self::on(server.url(), Some(server)).await
     }
 
-    async fn on(server_url: String, server: Option<Server>) -> Result<Self> {
+    async fn on(server_url: String, server: Option<Arc<Server>>) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{}_{}_{number}", std::process::id(), nanos()?);
@@ -116,6 +110,18 @@ pub struct Server {
 }
 
 impl Server {
+    /// The one that this process's databases share, for as long as there are any.
+    fn private() -> Result<Arc<Self>> {
+        static PRIVATE: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+        let mut private = PRIVATE.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = private.upgrade() {
+            return Ok(server);
+        }
+        let server = Arc::new(Self::start()?);
+        *private = Arc::downgrade(&server);
+        Ok(server)
+    }
+
     /// Makes a cluster and starts it; blocks for some seconds.
     ///
     /// # Errors
