@@ -21,6 +21,9 @@ use crate::{
 /// Said to every new connection: nothing waits for ever, neither for a lock nor for a client that went away.
 const SETTINGS: &str = "SET application_name = 'millrace'; SET lock_timeout = '5s';
     SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '30s'";
+/// Said where tables are changed: that may take long, but waits for nobody, since all queue behind who waits.
+const MIGRATION_SETTINGS: &str =
+    "SET application_name = 'millrace migrate'; SET lock_timeout = '5s'";
 /// First and longest wait before listening is tried again.
 const LISTEN_AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 
@@ -44,7 +47,7 @@ impl Default for Options {
 /// # Errors
 /// [`OpenError::NotMigrated`] says to run `millrace migrate`; [`OpenError::Connect`].
 pub async fn open(url: &str, keyring: Keyring, options: &Options) -> Result<SqlStore, OpenError> {
-    let pool = connect(url, options).await?;
+    let pool = connect(url, options, SETTINGS).await?;
     migrations::check(&pool, migrations::POSTGRES).await?;
     let url = url.to_owned();
     let wake = Wake::listening(|woken| listen(url, woken));
@@ -56,19 +59,24 @@ pub async fn open(url: &str, keyring: Keyring, options: &Options) -> Result<SqlS
 /// # Errors
 /// [`OpenError::Connect`], [`OpenError::Migrate`].
 pub async fn migrate(url: &str) -> Result<(), OpenError> {
-    let pool = connect(url, &Options { max_connections: 1, ..Options::default() }).await?;
+    let options = Options { max_connections: 1, ..Options::default() };
+    let pool = connect(url, &options, MIGRATION_SETTINGS).await?;
     let migrated = migrations::migrate(&pool, migrations::POSTGRES).await;
     pool.close().await;
     migrated
 }
 
-async fn connect(url: &str, options: &Options) -> Result<AnyPool, OpenError> {
+async fn connect(
+    url: &str,
+    options: &Options,
+    settings: &'static str,
+) -> Result<AnyPool, OpenError> {
     install_default_drivers();
     AnyPoolOptions::new()
         .max_connections(options.max_connections)
         .acquire_timeout(options.acquire_timeout)
-        .after_connect(|connection, _| {
-            Box::pin(async move { connection.execute(SETTINGS).await.map(drop) })
+        .after_connect(move |connection, _| {
+            Box::pin(async move { connection.execute(settings).await.map(drop) })
         })
         .connect(url)
         .await

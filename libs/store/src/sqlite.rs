@@ -9,7 +9,8 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions as _, Executor as _, any::AnyPoolOptions, any::install_default_drivers,
+    AnyConnection, ConnectOptions as _, Connection as _, Executor as _,
+    any::{AnyPoolOptions, install_default_drivers},
     sqlite::SqliteConnectOptions,
 };
 use tokio::sync::Mutex;
@@ -36,6 +37,7 @@ pub async fn open(path: &Path, keyring: Keyring) -> Result<SqlStore, OpenError> 
     // sqlx unescapes `%` in a path and forgets to escape it.
     let path = path.to_string_lossy().replace('%', "%25");
     let url = SqliteConnectOptions::new().filename(path).create_if_missing(true).to_url_lossy();
+    probe(url.as_str()).await.map_err(|error| OpenError::Connect { source: error.into() })?;
     connect(url.as_str(), CONNECTIONS, keyring).await
 }
 
@@ -46,6 +48,14 @@ pub async fn open(path: &Path, keyring: Keyring) -> Result<SqlStore, OpenError> 
 pub async fn open_ephemeral(keyring: Keyring) -> Result<SqlStore, OpenError> {
     // Every further connection would be to a database of its own.
     connect("sqlite::memory:", 1, keyring).await
+}
+
+/// Fails at once, and says why, where the pool would try for its whole timeout.
+async fn probe(url: &str) -> Result<(), sqlx::Error> {
+    install_default_drivers();
+    let mut connection = AnyConnection::connect(url).await?;
+    connection.execute(SETTINGS).await?;
+    connection.close().await
 }
 
 async fn connect(url: &str, connections: u32, keyring: Keyring) -> Result<SqlStore, OpenError> {

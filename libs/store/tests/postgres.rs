@@ -54,6 +54,8 @@ async fn open(url: &str, keyring: Keyring) -> SqlStore {
 
 #[tokio::test]
 async fn postgres_does_what_every_store_must() {
+    // Keeps a private server running between the checks.
+    let _server = database().await;
     conformance::run(async || {
         let database = database().await;
         postgres::migrate(database.url()).await.expect("migrates");
@@ -146,18 +148,24 @@ async fn a_commit_elsewhere_is_heard_well_before_the_next_poll() {
     let keyring = keyring();
     let (here, there) =
         (open(database.url(), keyring.clone()).await, open(database.url(), keyring).await);
-    let (mut fastest, mut seq) = (Duration::MAX, 0);
+    let (mut waits, mut seq) = (Vec::new(), 0);
     for id in 1..=5 {
         let account = conformance::account(id);
-        let (waited, written) =
-            futures::join!(async { (here.changed(seq).await, Instant::now()).1 }, async {
-                let version = there.create_account(&account).await.expect("new");
-                (version.seq, Instant::now())
-            });
-        seq = written.0;
-        fastest = fastest.min(waited.saturating_duration_since(written.1));
+        let waiting = async {
+            here.changed(seq).await;
+            Instant::now()
+        };
+        let writing = async {
+            let version = there.create_account(&account).await.expect("new");
+            (version.seq, Instant::now())
+        };
+        let (woken, (written, at)) = futures::join!(waiting, writing);
+        seq = written;
+        waits.push(woken.saturating_duration_since(at));
     }
-    assert!(fastest < Duration::from_millis(500), "woken by polling only: {fastest:?}");
+    // The first may be early or late by luck, while the listener still connects; polling makes most last a second.
+    waits.sort();
+    assert!(waits[2] < Duration::from_millis(500), "woken by polling only: {waits:?}");
 }
 
 #[tokio::test]
