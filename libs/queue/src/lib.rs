@@ -18,6 +18,8 @@ use uuid::Uuid;
 
 pub mod chunk;
 mod compress;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod error;
 mod fair;
 pub mod redis;

@@ -1,0 +1,252 @@
+//! What only Redis can do to us: be full, wrong, gone, frozen, forgetful, or shared with strangers.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use millrace_domain::{Partition, SinkSid, Timestamp};
+use millrace_queue::{
+    Class, EntryId, Error, Ownership, Park, ParkedId, ParkedQuery, Queue, RedisOptions, RedisQueue,
+    Settled, Settlement, Token,
+};
+use millrace_testkit::redis::{Server, ServerOptions};
+use redis::{Cmd, aio::MultiplexedConnection, cmd};
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+const HOME: Partition = Partition(1);
+const LEASE: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(10);
+
+async fn server(durable: bool) -> Server {
+    Server::start(ServerOptions { durable }).await.expect("a Redis of its own")
+}
+
+fn options(server: &Server) -> RedisOptions {
+    RedisOptions {
+        url: server.url(),
+        partitions: 4,
+        response_timeout: Duration::from_millis(500),
+        ..RedisOptions::default()
+    }
+}
+
+async fn connect(server: &Server) -> Arc<dyn Queue> {
+    Arc::new(RedisQueue::connect(options(server)).await.expect("connect"))
+}
+
+/// A connection past the queue.
+async fn beside(server: &Server) -> MultiplexedConnection {
+    let client = redis::Client::open(server.url()).expect("a URL");
+    client.get_multiplexed_async_connection().await.expect("connect")
+}
+
+async fn run(to: &mut MultiplexedConnection, command: &mut Cmd) {
+    command.exec_async(to).await.expect("a command");
+}
+
+async fn refusal(options: RedisOptions) -> String {
+    match RedisQueue::connect(options).await.map(drop) {
+        Err(Error::Refused(why)) => why,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+fn park(text: &str) -> Park {
+    Park {
+        sink: SinkSid::from_u128(1),
+        id: ParkedId(Uuid::now_v7()),
+        class: Class::Backlog,
+        at: Timestamp::from_millis(1),
+        expires: Timestamp::from_millis(9_000_000_000_000),
+        chunk: Bytes::copy_from_slice(text.as_bytes()),
+    }
+}
+
+/// Appends as a caller does that tries again.
+async fn append_in_time(queue: &dyn Queue, chunk: &'static str) -> EntryId {
+    let deadline = Instant::now() + SOON;
+    loop {
+        match queue.append(HOME, Bytes::from_static(chunk.as_bytes())).await {
+            Ok(id) => return id,
+            Err(error) => assert!(Instant::now() < deadline, "still {error}"),
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_full_redis_takes_no_chunk_and_is_emptied_all_the_same() {
+    let server = server(false).await;
+    let queue = connect(&server).await;
+    let token = Token(Uuid::now_v7());
+    let id = append_in_time(&*queue, "first").await;
+    run(&mut beside(&server).await, cmd("CONFIG").arg("SET").arg("maxmemory").arg("1mb")).await;
+    let full = queue.append(HOME, Bytes::from_static(b"one too many")).await;
+    assert!(matches!(full, Err(Error::Full)), "{full:?}");
+    let held = queue.acquire(&[HOME], token, LEASE).await.expect("acquire");
+    assert_eq!(held, [Ownership::Held]);
+    queue.renew(&[HOME], token, LEASE).await.expect("renew");
+    queue.reports(millrace_queue::ReportKind::Drops, "c", 1).await.expect("reports");
+    let (waits, entries) = (park("first"), vec![id]);
+    let parked = Settlement { entries, parks: vec![waits.clone()], ..Settlement::default() };
+    assert_eq!(queue.settle(HOME, token, parked).await.expect("park"), Settled::Done);
+    let unparked = vec![(waits.sink, waits.class, waits.id)];
+    let drained = Settlement { unparked, ..Settlement::default() };
+    assert_eq!(queue.settle(HOME, token, drained).await.expect("drain"), Settled::Done);
+    queue.release(&[HOME], token).await.expect("release");
+    run(&mut beside(&server).await, cmd("CONFIG").arg("SET").arg("maxmemory").arg("0")).await;
+    append_in_time(&*queue, "room again").await;
+}
+
+#[tokio::test]
+async fn a_redis_that_evicts_or_is_set_up_otherwise_is_refused() {
+    let server = server(false).await;
+    connect(&server).await;
+    let partitions = refusal(RedisOptions { partitions: 8, ..options(&server) }).await;
+    assert_eq!(partitions, "Redis is set up with 4 partitions, this process with 8: set it to 4");
+    let mut beside = beside(&server).await;
+    run(&mut beside, cmd("HSET").arg("mr:meta").arg("format").arg("2")).await;
+    assert!(refusal(options(&server)).await.contains("format `2`"));
+    run(&mut beside, cmd("HSET").arg("mr:meta").arg("format").arg("1")).await;
+    let policy = |policy: &str| cmd("CONFIG").arg("SET").arg("maxmemory-policy").arg(policy).take();
+    run(&mut beside, &mut policy("allkeys-lru")).await;
+    assert!(refusal(options(&server)).await.ends_with("set it to `noeviction`"));
+    run(&mut beside, &mut policy("noeviction")).await;
+    connect(&server).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_was_killed_is_found_again_with_all_it_accepted() {
+    let mut server = server(true).await;
+    let queue = connect(&server).await;
+    let first = append_in_time(&*queue, "first").await;
+    let waiting = {
+        let queue = Arc::clone(&queue);
+        async move { queue.read(&[(HOME, first)], Duration::from_secs(60)).await }
+    };
+    let outage = async {
+        sleep(Duration::from_millis(50)).await;
+        server.kill();
+        let started = Instant::now();
+        let down = queue.append(HOME, Bytes::from_static(b"down")).await;
+        assert!(matches!(down, Err(Error::Unavailable { .. })), "{down:?}");
+        assert!(started.elapsed() < SOON, "after {:?}", started.elapsed());
+        server.restart().await.expect("restart");
+        append_in_time(&*queue, "second").await
+    };
+    let (interrupted, second) = tokio::join!(waiting, outage);
+    assert!(matches!(interrupted, Err(Error::Unavailable { .. })), "{interrupted:?}");
+    let cursors = [(HOME, EntryId::default())];
+    let found = queue.read(&cursors, Duration::from_secs(1)).await.expect("read");
+    let ids: Vec<_> = found.iter().map(|(_, entry)| entry.id).collect();
+    assert!(ids.contains(&first) && ids.contains(&second), "{ids:?}");
+}
+
+#[tokio::test]
+async fn a_frozen_redis_fails_calls_in_time_and_serves_when_it_wakes() {
+    let server = server(false).await;
+    let queue = connect(&server).await;
+    server.freeze();
+    let started = Instant::now();
+    let calls = (0..20).map(|_| queue.append(HOME, Bytes::from_static(b"frozen")));
+    let calls = futures::future::join_all(calls).await;
+    assert!(calls.iter().all(|call| matches!(call, Err(Error::Unavailable { .. }))));
+    assert!(started.elapsed() < SOON, "after {:?}", started.elapsed());
+    server.thaw();
+    append_in_time(&*queue, "awake").await;
+}
+
+#[tokio::test]
+async fn scripts_that_redis_forgot_are_brought_again() {
+    let server = server(false).await;
+    let queue = connect(&server).await;
+    let token = Token(Uuid::now_v7());
+    let mut beside = beside(&server).await;
+    run(&mut beside, cmd("SCRIPT").arg("FLUSH")).await;
+    let held = queue.acquire(&[HOME, Partition(2)], token, LEASE).await.expect("acquire");
+    assert_eq!(held, [Ownership::Held; 2]);
+    run(&mut beside, cmd("SCRIPT").arg("FLUSH")).await;
+    let id = append_in_time(&*queue, "a").await;
+    let settlement = Settlement { entries: vec![id], ..Settlement::default() };
+    assert_eq!(queue.settle(HOME, token, settlement).await.expect("settle"), Settled::Done);
+}
+
+#[tokio::test]
+async fn what_a_stranger_put_into_ready_ends_in_quarantine() {
+    let server = server(false).await;
+    let queue = connect(&server).await;
+    let token = Token(Uuid::now_v7());
+    queue.acquire(&[HOME], token, LEASE).await.expect("acquire");
+    let mut beside = beside(&server).await;
+    run(&mut beside, cmd("XADD").arg("{mr:1}:ready").arg("*").arg("x").arg("y")).await;
+    let cursors = [(HOME, EntryId::default())];
+    let found = queue.read(&cursors, Duration::ZERO).await.expect("read");
+    let entry = &found[0].1;
+    millrace_queue::chunk::decode(entry.chunk.clone()).expect_err("no chunk");
+    let quarantined = vec![(entry.id, "no chunk".to_owned())];
+    let settlement = Settlement { quarantined, ..Settlement::default() };
+    queue.settle(HOME, token, settlement).await.expect("settle");
+    let kept = queue.quarantined(HOME).await.expect("quarantined");
+    assert_eq!(kept, [(entry.id, "no chunk".to_owned(), Bytes::from_static(b"x\ny"))]);
+}
+
+#[tokio::test]
+async fn a_damaged_parked_chunk_does_not_hide_the_others() {
+    let server = server(false).await;
+    let queue = connect(&server).await;
+    let token = Token(Uuid::now_v7());
+    queue.acquire(&[HOME], token, LEASE).await.expect("acquire");
+    let (bad, good) = (park("bad"), park("good"));
+    let parks = vec![bad.clone(), good.clone()];
+    queue.settle(HOME, token, Settlement { parks, ..Settlement::default() }).await.expect("park");
+    let key = format!("{{mr:1}}:chunk:{}:{}", bad.sink, bad.id.0.simple());
+    run(&mut beside(&server).await, cmd("SET").arg(key).arg("\u{1}no frame").arg("KEEPTTL")).await;
+    let query = ParkedQuery { until: bad.expires, limit: 10, skip: &[] };
+    let found = queue.parked(HOME, bad.sink, Class::Backlog, query).await.expect("parked");
+    assert_eq!(found[1].chunk, Some(Bytes::from_static(b"good")));
+    let damaged = found[0].chunk.clone().expect("it has not expired");
+    millrace_queue::chunk::decode(damaged).expect_err("no chunk");
+}
+
+#[tokio::test]
+async fn every_key_of_a_sink_that_is_drained_is_gone() {
+    let server = server(false).await;
+    let queue = connect(&server).await;
+    let token = Token(Uuid::now_v7());
+    queue.acquire(&[HOME], token, LEASE).await.expect("acquire");
+    let waits = park("a");
+    let state = millrace_proto::internal::BacklogState::default();
+    let parked = Settlement {
+        parks: vec![waits.clone()],
+        backlogs: vec![(waits.sink, Some(state))],
+        ..Settlement::default()
+    };
+    queue.settle(HOME, token, parked).await.expect("park");
+    let mut beside = beside(&server).await;
+    let chunk = format!("{{mr:1}}:chunk:{}:{}", waits.sink, waits.id.0.simple());
+    let expires: i64 = cmd("PEXPIRETIME").arg(&chunk).query_async(&mut beside).await.expect("ask");
+    assert_eq!(expires, waits.expires.as_millis() + 3_600_000, "an hour after its window");
+    let drained = Settlement {
+        unparked: vec![(waits.sink, waits.class, waits.id)],
+        backlogs: vec![(waits.sink, None)],
+        ..Settlement::default()
+    };
+    queue.settle(HOME, token, drained).await.expect("drain");
+    queue.release(&[HOME], token).await.expect("release");
+    let keys: Vec<String> = cmd("KEYS").arg("*").query_async(&mut beside).await.expect("keys");
+    assert_eq!(keys, ["mr:meta"]);
+}
+
+#[tokio::test]
+async fn the_owner_is_written_with_its_address() {
+    let server = server(false).await;
+    let queue = connect(&server).await;
+    let token = Token(Uuid::now_v7());
+    let member =
+        millrace_queue::Member { id: "d-1".into(), address: "http://10.0.0.1:8082".into() };
+    queue.announce(&member, LEASE).await.expect("announce");
+    queue.acquire(&[HOME], token, LEASE).await.expect("acquire");
+    let mut beside = beside(&server).await;
+    let owner: String = cmd("GET").arg("{mr:1}:owner").query_async(&mut beside).await.expect("get");
+    assert_eq!(owner, format!("{} http://10.0.0.1:8082", token.0.simple()));
+}

@@ -1,0 +1,80 @@
+//! The queue in SQLite passes the suite, in a file and in memory.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use millrace_queue::{
+    Queue, SqliteOptions, SqliteQueue,
+    conformance::{self, ATTEMPTS_MAX, Fixture, PARTITIONS, Store},
+};
+use tempfile::TempDir;
+
+struct InFiles;
+struct InMemory;
+
+#[async_trait]
+impl Fixture for InFiles {
+    async fn fresh(&self) -> Box<dyn Store> {
+        Box::new(Directory(Some(tempfile::tempdir().expect("a directory"))))
+    }
+}
+
+#[async_trait]
+impl Fixture for InMemory {
+    async fn fresh(&self) -> Box<dyn Store> {
+        Box::new(Directory(None))
+    }
+}
+
+struct Directory(Option<TempDir>);
+
+#[async_trait]
+impl Store for Directory {
+    async fn open(&self) -> Arc<dyn Queue> {
+        let options = SqliteOptions {
+            path: self.0.as_ref().map(|directory| directory.path().join("queue.db")),
+            partitions: PARTITIONS,
+            attempts_max: ATTEMPTS_MAX,
+        };
+        Arc::new(SqliteQueue::open(options).await.expect("open"))
+    }
+
+    fn is_durable(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+#[tokio::test]
+async fn ready_is_as_the_contract_says() {
+    conformance::ready(&InFiles).await;
+    conformance::ready(&InMemory).await;
+}
+
+#[tokio::test]
+async fn owners_are_as_the_contract_says() {
+    conformance::owners(&InFiles).await;
+    conformance::owners(&InMemory).await;
+}
+
+#[tokio::test]
+async fn settlements_are_as_the_contract_says() {
+    conformance::settlements(&InFiles).await;
+    conformance::settlements(&InMemory).await;
+}
+
+#[tokio::test]
+async fn parks_are_as_the_contract_says() {
+    conformance::parks(&InFiles).await;
+    conformance::parks(&InMemory).await;
+}
+
+#[tokio::test]
+async fn reports_are_as_the_contract_says() {
+    conformance::reports(&InFiles).await;
+    conformance::reports(&InMemory).await;
+}
+
+#[tokio::test]
+async fn crashes_lose_nothing() {
+    conformance::crashes(&InFiles).await;
+}
