@@ -26,26 +26,32 @@ impl Runner {
                 .or((*reason == Reason::Throttled).then_some(self.tenure.cx.delivery.backoff_base)),
             _ => None,
         });
-        if let Some(pause) = asked.max() {
-            self.paused_until = Some(now.plus(pause));
-        }
+        let pause = asked.max();
+        self.paused_until = pause.map(|pause| now.plus(pause)).max(self.paused_until);
+        let asked_to_wait = pause.is_some();
         match sick {
             Some(after) => {
+                let was_closed = self.breaker.gate(now) == Gate::Closed;
                 self.concurrency.failed();
                 self.breaker.failed(now, fastrand::f64(), after);
+                if was_closed && self.breaker.gate(now) != Gate::Closed {
+                    tracing::info!(sink.sid = %self.lane.sink, "the sink keeps failing: its events wait in its backlog");
+                }
             }
             // Any other answer, a refusal included, shows that the sink is there.
-            None => self.answered(now),
+            None => self.answered(now, asked_to_wait),
         }
         self.tenure.remember(self.lane.sink, self.breaker.state());
     }
 
-    fn answered(&mut self, now: Timestamp) {
+    fn answered(&mut self, now: Timestamp, asked_to_wait: bool) {
         let was_open = self.breaker.gate(now) != Gate::Closed;
         self.breaker.succeeded();
         if was_open {
             tracing::info!(sink.sid = %self.lane.sink, "the sink answers again");
             self.concurrency.restart();
+        } else if asked_to_wait {
+            self.concurrency.failed();
         } else {
             self.concurrency.succeeded();
         }

@@ -105,7 +105,8 @@ impl Runner {
                 Some(done) = self.attempts.join_next() => self.finish(done.ok()),
                 place = wait(&mut self.place) => self.start_with(place).await,
                 () = self.lane.changed() => idle_since = Instant::now(),
-                _ = configuration.changed() => {}
+                // Not once there is nobody left to change it: the process is ending.
+                Ok(()) = configuration.changed() => {}
                 () = self.tenure.stopping.cancelled(), if !stopping => {}
                 () = sleep_until(next) => {}
             }
@@ -187,9 +188,9 @@ impl Runner {
             return Some(Instant::now() + LEASE_PAUSE);
         }
         self.halved.clear();
-        self.load(1).await;
+        let due = self.load(1).await;
         if !self.has_work() {
-            return Some(Instant::now() + EXPIRY_INTERVAL);
+            return Some(due.unwrap_or_else(|| Instant::now() + EXPIRY_INTERVAL));
         }
         // Each probe tries another event, so that one bad event does not keep the sink down.
         let failures = usize::try_from(self.breaker.state().failures).unwrap_or(0);
@@ -197,7 +198,8 @@ impl Runner {
         self.drained.rotate_left(at);
         let place = Arc::clone(&self.tenure.cx.in_flight).acquire_owned().await.ok()?;
         self.start(&spec, place, 1);
-        None
+        // What was taken may have expired instead of being sent: then the next is due at once.
+        self.attempts.is_empty().then(Instant::now)
     }
 
     async fn start_with(&mut self, place: Option<OwnedSemaphorePermit>) {
