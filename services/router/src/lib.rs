@@ -1,1 +1,156 @@
-//! Placeholder.
+//! The router: accepts events, checks them against the catalogue, matches them in memory, appends them to the queue, then
+//! acknowledges. One write of the queue stands between a publish and its answer; nothing else is asked on this path.
+//!
+//! Goes by the configuration it watches: without one it is not ready and claims nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, middleware};
+use millrace_domain::backoff::Backoff;
+use millrace_proto::DESCRIPTORS;
+use millrace_queue::{
+    Error, Queue,
+    redis::{RedisOptions, RedisQueue},
+};
+use millrace_runtime::{Process, Readiness, admin, grpc::standard_routes, server, telemetry};
+use millrace_watch::{Client, View, Watch};
+use tokio::time::{sleep, timeout};
+
+mod auth;
+pub mod config;
+#[cfg(test)]
+mod fixture;
+mod grpc;
+mod http;
+mod intake;
+mod metrics;
+mod publish;
+mod route;
+mod status;
+mod writer;
+
+pub use config::Settings;
+
+use crate::{intake::Intake, publish::Publisher, writer::Writers};
+
+/// How often the queue is asked whether it is there.
+const QUEUE_CHECK: Duration = Duration::from_secs(2);
+
+/// What a router serves.
+#[derive(Debug)]
+pub struct Service {
+    /// `POST /v1/Events` and `millrace.v1.PublishService`. The writers run until this is dropped.
+    pub routes: Router,
+    /// Full names of the gRPC services in it.
+    pub grpc_services: &'static [&'static str],
+}
+
+/// Builds a router on `queue` and `watch`: spawns its tasks on `process`, binds nothing. The process is ready once there is a
+/// configuration and the queue answers.
+///
+/// # Errors
+/// A setting out of its bounds.
+pub fn build(
+    settings: &Settings,
+    queue: Arc<dyn Queue>,
+    watch: Watch,
+    process: &Process,
+) -> anyhow::Result<Service> {
+    let (limits, partitions) = (&settings.router, settings.queue.partitions);
+    anyhow::ensure!(partitions > 0, "setting `queue.partitions` must be at least 1");
+    let writers = Writers::start(&queue, partitions, &process.tasks);
+    follow_configuration(&watch, process);
+    follow_queue(queue, process);
+    let publisher = Arc::new(Publisher::new(watch, writers, partitions, limits.append_timeout));
+    let intake = Intake::new(limits.in_flight_bytes, limits.read_timeout);
+    let routes = http::routes(Arc::clone(&publisher))
+        .merge(grpc::routes(publisher))
+        .layer(middleware::map_request_with_state(intake, intake::meter));
+    Ok(Service { routes, grpc_services: grpc::SERVICES })
+}
+
+/// Runs a router as a process of its own, on Redis, until it is told to stop.
+///
+/// # Errors
+/// Wrong settings, a port that is taken, a Redis that must not be used, a task that failed.
+pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    settings.check()?;
+    let metrics = telemetry::init(&settings.log)?;
+    let listener = server::bind(&settings.router.listen).await?;
+    let admin_listener = server::bind(&settings.admin.listen).await?;
+    let process = Process::default();
+    process.readiness.set("queue", false);
+    let admin_routes = admin::routes(process.readiness.clone(), metrics);
+    process.serve("admin", admin_listener, admin_routes)?;
+    let channel = millrace_watch::connect(&settings.control_plane.address)?;
+    let token = settings.internal.token.reveal();
+    let (client, watch) = Client::new(channel, token, View::Router)?;
+    process.tasks.spawn("watch-configuration", |stopping| async move {
+        client.run(stopping.cancelled_owned()).await;
+        Ok(())
+    });
+    let queue = connect(&settings).await?;
+    let service = build(&settings, queue, watch, &process)?;
+    let standard =
+        standard_routes(service.grpc_services, DESCRIPTORS, &process.readiness, &process.tasks)
+            .await?;
+    process.serve("publishing", listener, service.routes.merge(standard))?;
+    process.run(settings.shutdown.grace).await
+}
+
+/// Connects to Redis, however long it takes to be there.
+async fn connect(settings: &Settings) -> anyhow::Result<Arc<dyn Queue>> {
+    let backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(5) };
+    let mut failures = 0_u32;
+    loop {
+        let options = RedisOptions {
+            url: settings.queue.url.reveal().to_owned(),
+            partitions: settings.queue.partitions,
+            ..RedisOptions::default()
+        };
+        match RedisQueue::connect(options).await {
+            Ok(queue) => return Ok(Arc::new(queue)),
+            Err(error @ Error::Unavailable { .. }) => {
+                failures = failures.saturating_add(1);
+                if failures == 1 {
+                    tracing::warn!(error = ?anyhow::Error::from(error), "waits for Redis");
+                }
+                sleep(backoff.delay(failures, 1.0, None)).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn follow_configuration(watch: &Watch, process: &Process) {
+    let mut version = watch.changed();
+    let readiness = process.readiness.clone();
+    readiness.set("configuration", version.borrow().is_some());
+    process.tasks.spawn("follow-configuration", |stopping| async move {
+        let known = version.wait_for(Option::is_some);
+        // What is known stays known; who fills the watch may be gone.
+        if let Some(Ok(_)) = stopping.run_until_cancelled(known).await {
+            readiness.set("configuration", true);
+        }
+        Ok(())
+    });
+}
+
+fn follow_queue(queue: Arc<dyn Queue>, process: &Process) {
+    let readiness = process.readiness.clone();
+    readiness.set("queue", true);
+    process.tasks.spawn("follow-queue", |stopping| async move {
+        while stopping.run_until_cancelled(sleep(QUEUE_CHECK)).await.is_some() {
+            check_queue(&*queue, &readiness).await;
+        }
+        Ok(())
+    });
+}
+
+async fn check_queue(queue: &dyn Queue, readiness: &Readiness) {
+    let answers = matches!(timeout(QUEUE_CHECK, queue.now()).await, Ok(Ok(_)));
+    readiness.set("queue", answers);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! The configuration that this crate's tests run on.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use millrace_domain::{
+    AccountSid, ApiKeySid, ConfigVersion, SinkSid, SubscriptionSid, secret::SecretHash,
+};
+use millrace_proto::internal::{
+    ConfigAccount, ConfigApiKey, ConfigEventType, ConfigSchemaVersion, ConfigSubscribedEvent,
+    ConfigSubscription, Resource, resource::Resource as Kind,
+};
+use millrace_watch::Configuration;
+
+mod fickle;
+
+pub(crate) use fickle::{Fickle, no_answer};
+
+/// An account; its auth token is `token`, and it subscribes to `com.example.paid`.
+pub(crate) const ACCOUNT: AccountSid = AccountSid::from_u128(1);
+/// Another account.
+pub(crate) const OTHER: AccountSid = AccountSid::from_u128(2);
+/// A suspended account.
+pub(crate) const SUSPENDED: AccountSid = AccountSid::from_u128(3);
+/// A key of [`ACCOUNT`]; its secret is `secret`.
+pub(crate) const API_KEY: ApiKeySid = ApiKeySid::from_u128(1);
+/// What [`configuration`] is.
+pub(crate) const VERSION: ConfigVersion = ConfigVersion { epoch: 7, seq: 5 };
+/// A trace context.
+pub(crate) const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+pub(crate) fn sink(n: u128) -> SinkSid {
+    SinkSid::from_u128(n)
+}
+
+pub(crate) fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+}
+
+/// An event in JSON.
+pub(crate) fn event(event_type: &str, id: &str, data: &str) -> String {
+    format!(
+        r#"{{"specversion":"1.0","type":"{event_type}","source":"/a","id":"{id}","data":{data}}}"#
+    )
+}
+
+/// Three accounts, a platform key `platform`, schema `Order` of versions 1 to 3 (properties `a`; `a`, `b`; `a`, `b`, `c`),
+/// and four sinks of [`ACCOUNT`] that take `com.example.paid` at versions 1, 1, 3 and 9; [`OTHER`] has a fifth, at 3.
+pub(crate) fn configuration() -> Configuration {
+    let mut resources = vec![
+        Kind::PlatformKeyHash(hash("platform")),
+        account(ACCOUNT, "active"),
+        account(OTHER, "active"),
+        account(SUSPENDED, "suspended"),
+        Kind::ApiKey(ConfigApiKey {
+            sid: API_KEY.to_string(),
+            account_sid: ACCOUNT.to_string(),
+            secret_hash: hash("secret"),
+        }),
+        event_type("com.example.paid", "available"),
+        event_type("com.example.unwatched", "available"),
+        event_type("com.example.ended", "discontinued"),
+    ];
+    for (version, properties) in
+        [(1, r#"{"a":{}}"#), (2, r#"{"a":{},"b":{}}"#), (3, r#"{"a":{},"b":{},"c":{}}"#)]
+    {
+        resources.push(Kind::SchemaVersion(ConfigSchemaVersion {
+            schema_id: "Order".to_owned(),
+            version,
+            dataschema: format!("https://s/Order/{version}"),
+            document: format!(r#"{{"properties":{properties}}}"#),
+        }));
+    }
+    let pinned = [(ACCOUNT, 1), (ACCOUNT, 1), (ACCOUNT, 3), (ACCOUNT, 9), (OTHER, 3)];
+    for (n, (account, schema_version)) in (1_u128..).zip(pinned) {
+        resources.push(Kind::Subscription(ConfigSubscription {
+            sid: SubscriptionSid::from_u128(n).to_string(),
+            account_sid: account.to_string(),
+            sink_sid: sink(n).to_string(),
+            types: vec![ConfigSubscribedEvent {
+                r#type: "com.example.paid".to_owned(),
+                schema_version,
+            }],
+        }));
+    }
+    let resources = resources.into_iter().map(|kind| Resource { resource: Some(kind) });
+    Configuration::of(VERSION, resources.collect())
+}
+
+fn account(sid: AccountSid, status: &str) -> Kind {
+    Kind::Account(ConfigAccount {
+        sid: sid.to_string(),
+        status: status.to_owned(),
+        auth_token_hash: hash("token"),
+        ..ConfigAccount::default()
+    })
+}
+
+fn event_type(name: &str, status: &str) -> Kind {
+    Kind::EventType(ConfigEventType {
+        r#type: name.to_owned(),
+        schema_id: "Order".to_owned(),
+        status: status.to_owned(),
+    })
+}
+
+fn hash(secret: &str) -> bytes::Bytes {
+    bytes::Bytes::copy_from_slice(SecretHash::of(secret).as_bytes())
+}

@@ -1,0 +1,116 @@
+//! What a request may take while it is read: time for its body, and a share of the process's memory.
+
+use std::{
+    error::Error as StdError,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    extract::{Request, State},
+};
+use http_body::{Frame, SizeHint};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Sleep, sleep},
+};
+use tonic::{Code, Status};
+
+use crate::status::Problem;
+
+/// The bounds on what is read.
+#[derive(Clone, Debug)]
+pub(crate) struct Intake {
+    budget: Arc<Semaphore>,
+    read_timeout: Duration,
+}
+
+impl Intake {
+    pub(crate) fn new(in_flight_bytes: u32, read_timeout: Duration) -> Self {
+        let budget = usize::try_from(in_flight_bytes).unwrap_or(Semaphore::MAX_PERMITS);
+        Self { budget: Arc::new(Semaphore::new(budget)), read_timeout }
+    }
+}
+
+/// The bytes that a request holds of the budget; given back when the last clone is dropped, which is when its events
+/// are in the queue or refused.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Charge(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Charge {
+    fn add(&self, more: OwnedSemaphorePermit) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match held.as_mut() {
+            Some(held) => held.merge(more),
+            None => *held = Some(more),
+        }
+    }
+}
+
+/// Puts a request's body under the bounds, and its [`Charge`] among its extensions.
+pub(crate) async fn meter(State(intake): State<Intake>, request: Request) -> Request {
+    let charge = Charge::default();
+    let (mut parts, body) = request.into_parts();
+    parts.extensions.insert(charge.clone());
+    let deadline = Box::pin(sleep(intake.read_timeout));
+    let body = Metered { body, charge, budget: intake.budget, deadline };
+    Request::from_parts(parts, Body::new(body))
+}
+
+/// Tells what broke the reading of a body.
+pub(crate) fn reading_problem(error: &axum::Error) -> Problem {
+    let mut source: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = source {
+        match error.downcast_ref::<Status>().map(Status::code) {
+            Some(Code::ResourceExhausted) => return Problem::Overloaded,
+            Some(Code::DeadlineExceeded) => return Problem::TooSlow,
+            _ => source = error.source(),
+        }
+    }
+    Problem::Refused(millrace_domain::Refusal::invalid("", "the body of the request broke off"))
+}
+
+/// A body that must end in time and is paid for as it comes. Fails with a `Status`, which gRPC answers as it is.
+struct Metered {
+    body: Body,
+    charge: Charge,
+    budget: Arc<Semaphore>,
+    deadline: Pin<Box<Sleep>>,
+}
+
+impl HttpBody for Metered {
+    type Data = Bytes;
+    type Error = Box<dyn StdError + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if self.deadline.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Some(Err(Status::from(Problem::TooSlow).into())));
+        }
+        let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+            None => return Poll::Ready(None),
+        };
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        match Arc::clone(&self.budget).try_acquire_many_owned(bytes) {
+            Ok(permit) => self.charge.add(permit),
+            Err(_) => return Poll::Ready(Some(Err(Status::from(Problem::Overloaded).into()))),
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

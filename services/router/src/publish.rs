@@ -1,0 +1,211 @@
+//! A publish: opened by its headers, gathered event by event, written, and rolled up into a result for each event.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use axum::http::HeaderMap;
+use futures::{StreamExt, stream::FuturesUnordered};
+use millrace_domain::{
+    ConfigVersion, Partition, Refusal, Timestamp,
+    event::{ACCOUNT_EXTENSION, CloudEvent},
+};
+use millrace_proto::internal::ChunkEvent;
+use millrace_runtime::clock;
+use millrace_watch::{Configuration, Watch};
+use uuid::Uuid;
+
+use crate::{
+    auth::{self, Caller},
+    intake::Charge,
+    route::{Origin, is_traceparent},
+    status::Problem,
+    writer::{Failure, Failures, Parcel, Writers},
+};
+
+/// Most events of a publish.
+pub(crate) const EVENTS_MAX: usize = 10_000;
+/// Most bytes of a publish (1 MB = 1,048,576 bytes).
+pub(crate) const PUBLISH_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// How long a publish waits for the version of the configuration that it asks for.
+const VERSION_WAIT: Duration = Duration::from_secs(1);
+/// The header by which a publish asks for a configuration at least as new as a mutation's answer said.
+const VERSION_HEADER: &str = "millrace-config-version";
+
+/// What became of one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PublishResult {
+    /// Its id; empty where it was refused before it had one.
+    pub(crate) id: String,
+    /// Accepted or not.
+    pub(crate) outcome: Outcome,
+}
+
+/// Whether an event is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is in the queue, for so many sinks; with none, there was nothing to keep.
+    Accepted {
+        /// How many sinks get it.
+        sinks: u32,
+    },
+    /// It is not.
+    Rejected(Refusal),
+}
+
+/// Accepts events; what both faces share.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    watch: Watch,
+    writers: Writers,
+    partitions: u16,
+    append_timeout: Duration,
+}
+
+/// A request whose headers are in order.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    configuration: Arc<Configuration>,
+    caller: Caller,
+    traceparent: String,
+    now: String,
+}
+
+impl Publisher {
+    pub(crate) fn new(
+        watch: Watch,
+        writers: Writers,
+        partitions: u16,
+        append_timeout: Duration,
+    ) -> Self {
+        Self { watch, writers, partitions, append_timeout }
+    }
+
+    /// Looks at a request's headers (gRPC: metadata): which configuration, whose credentials, which trace.
+    pub(crate) async fn open(&self, headers: &HeaderMap) -> Result<Opened, Problem> {
+        let header = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+        if let Some(asked) = header(VERSION_HEADER) {
+            let version = asked.parse::<ConfigVersion>().map_err(|error| {
+                Problem::Refused(Refusal::invalid(VERSION_HEADER, error.to_string()))
+            })?;
+            if !self.watch.reached(version, VERSION_WAIT).await {
+                return Err(Problem::Unavailable(format!(
+                    "this router does not have configuration version {version} yet; try again"
+                )));
+            }
+        }
+        let configuration = self.watch.current().ok_or_else(|| {
+            Problem::Unavailable("this router has no configuration yet; try again".to_owned())
+        })?;
+        let caller = auth::caller(&configuration, header("authorization"))?;
+        let traceparent = header("traceparent").filter(|text| is_traceparent(text));
+        let now = Timestamp::from_millis(clock::now_millis()).to_rfc3339_millis();
+        let traceparent = traceparent.unwrap_or_default().to_owned();
+        Ok(Opened { configuration, caller, traceparent, now })
+    }
+
+    /// Writes what was gathered, and tells what became of each event, in order.
+    pub(crate) async fn publish(&self, batch: Batch<'_>, charge: &Charge) -> Vec<PublishResult> {
+        let Batch { mut results, parcels, origin, .. } = batch;
+        let config_seq = origin.configuration.version().seq;
+        let mut writing: FuturesUnordered<_> = parcels
+            .into_iter()
+            .map(|Gathered { partition, events, places }| {
+                let parcel = Parcel { events, config_seq, charge: charge.clone() };
+                async move { (self.write(partition, parcel).await, places) }
+            })
+            .collect();
+        while let Some((failures, places)) = writing.next().await {
+            for (index, failure) in failures {
+                results[places[index]].outcome = Outcome::Rejected(failure.into());
+            }
+        }
+        results
+    }
+
+    async fn write(&self, partition: Partition, parcel: Parcel) -> Failures {
+        let all = parcel.events.len();
+        let written = self.writers.write(partition, parcel);
+        // What waited too long may still be written: the writer has it.
+        let written = tokio::time::timeout(self.append_timeout, written).await;
+        written.unwrap_or_else(|_| (0..all).map(|index| (index, Failure::Unavailable)).collect())
+    }
+
+    /// Starts to gather the events of a request.
+    pub(crate) fn batch<'a>(&self, opened: &'a Opened, account_field: &'static str) -> Batch<'a> {
+        Batch {
+            origin: Origin {
+                configuration: &opened.configuration,
+                caller: opened.caller,
+                account_field,
+                traceparent: &opened.traceparent,
+                now: &opened.now,
+            },
+            partitions: self.partitions,
+            results: Vec::new(),
+            parcels: Vec::new(),
+        }
+    }
+}
+
+/// The events of a request as they are checked and routed.
+#[derive(Debug)]
+pub(crate) struct Batch<'a> {
+    origin: Origin<'a>,
+    partitions: u16,
+    results: Vec<PublishResult>,
+    parcels: Vec<Gathered>,
+}
+
+/// The events of one partition, and which results are theirs.
+#[derive(Debug)]
+struct Gathered {
+    partition: Partition,
+    events: Vec<ChunkEvent>,
+    places: Vec<usize>,
+}
+
+impl Batch<'_> {
+    /// Takes an event. `account` is whose it says it is, where that is not an extension attribute.
+    pub(crate) fn add(&mut self, mut event: CloudEvent<'_>, account: Option<&str>) {
+        let given = event.id.to_string();
+        let extension = event.take_extension(ACCOUNT_EXTENSION);
+        let named = match (account, &extension) {
+            (Some(account), _) => Some(account),
+            // What is no JSON string is no SID either, and refused as such.
+            (None, Some(json)) => Some(json.trim_matches('"')),
+            (None, None) => None,
+        };
+        if event.id.is_empty() {
+            event.id = Cow::Owned(format!("EZ{:032x}", Uuid::now_v7().as_u128()));
+        }
+        let id = if given.is_empty() { event.id.to_string() } else { given.clone() };
+        match self.origin.route(event, named) {
+            Ok(routed) => {
+                if let Some(event) = routed.event {
+                    let home = Partition::home_of(routed.account, self.partitions);
+                    self.gather(home, event);
+                }
+                let outcome = Outcome::Accepted { sinks: routed.sinks };
+                self.results.push(PublishResult { id, outcome });
+            }
+            Err(refusal) => self.refuse(given, refusal),
+        }
+    }
+
+    /// Takes the refusal of what is no event.
+    pub(crate) fn refuse(&mut self, id: String, refusal: Refusal) {
+        self.results.push(PublishResult { id, outcome: Outcome::Rejected(refusal) });
+    }
+
+    fn gather(&mut self, partition: Partition, event: ChunkEvent) {
+        let place = self.results.len();
+        match self.parcels.iter_mut().find(|parcel| parcel.partition == partition) {
+            Some(parcel) => {
+                parcel.events.push(event);
+                parcel.places.push(place);
+            }
+            None => {
+                self.parcels.push(Gathered { partition, events: vec![event], places: vec![place] })
+            }
+        }
+    }
+}

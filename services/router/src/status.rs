@@ -1,0 +1,138 @@
+//! Why a request as a whole was not done, the same on both faces. What is wrong with one event is its own result.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use millrace_domain::{Refusal, RefusalCode};
+use serde::Serialize;
+use std::time::Duration;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// How long who is told to come back later should wait.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A request that was not done; nothing of it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Problem {
+    /// Credentials are missing or wrong.
+    Unauthenticated(&'static str),
+    /// The caller may not publish.
+    Denied(String),
+    /// The process has no configuration yet, or not the one asked for.
+    Unavailable(String),
+    /// Too much is in flight.
+    Overloaded,
+    /// The body did not come to its end in time.
+    TooSlow,
+    /// The body is of a kind that is not read.
+    MediaType(&'static str),
+    /// The request is wrong or too large.
+    Refused(Refusal),
+}
+
+impl Problem {
+    fn http_status(&self) -> StatusCode {
+        match self {
+            Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+            Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Refused(refusal) if refusal.code == RefusalCode::TooLarge => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
+            Self::Refused(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Unauthenticated(_) => "unauthenticated",
+            Self::Denied(_) => "permission_denied",
+            Self::Unavailable(_) => "unavailable",
+            Self::Overloaded => "resource_exhausted",
+            Self::TooSlow => "deadline_exceeded",
+            Self::MediaType(_) => "invalid_argument",
+            Self::Refused(refusal) => refusal.code.as_str(),
+        }
+    }
+
+    fn field(&self) -> &str {
+        match self {
+            Self::MediaType(_) => "content-type",
+            Self::Refused(refusal) => &refusal.field,
+            _ => "",
+        }
+    }
+
+    fn message(&self) -> &str {
+        match self {
+            Self::Unauthenticated(message) | Self::MediaType(message) => message,
+            Self::Denied(message) | Self::Unavailable(message) => message,
+            Self::Overloaded => "too much is being published at once; try again later",
+            Self::TooSlow => "the body of the request did not end in time",
+            Self::Refused(refusal) => &refusal.message,
+        }
+    }
+
+    fn may_be_repeated(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Overloaded)
+    }
+}
+
+/// The body of an answer to a request that was not done.
+#[derive(Serialize)]
+struct ProblemBody<'a> {
+    code: &'a str,
+    field: &'a str,
+    message: &'a str,
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = ProblemBody { code: self.code(), field: self.field(), message: self.message() };
+        let mut response = (self.http_status(), Json(body)).into_response();
+        if self.may_be_repeated() {
+            retry_after(&mut response);
+        }
+        if matches!(self, Self::Unauthenticated(_)) {
+            let scheme = HeaderValue::from_static("Basic realm=\"Millrace\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        response
+    }
+}
+
+/// Says when to come back.
+pub(crate) fn retry_after(response: &mut Response) {
+    response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER.as_secs().into());
+}
+
+impl From<Problem> for Status {
+    fn from(problem: Problem) -> Self {
+        let code = match &problem {
+            Problem::Unauthenticated(_) => Code::Unauthenticated,
+            Problem::Denied(_) => Code::PermissionDenied,
+            Problem::Unavailable(_) => Code::Unavailable,
+            Problem::Overloaded => Code::ResourceExhausted,
+            Problem::TooSlow => Code::DeadlineExceeded,
+            Problem::MediaType(_) | Problem::Refused(_) => Code::InvalidArgument,
+        };
+        let mut details = ErrorDetails::new();
+        if !problem.field().is_empty() {
+            details.add_bad_request_violation(problem.field(), problem.message());
+        }
+        if problem.may_be_repeated() {
+            details.set_retry_info(Some(RETRY_AFTER));
+        }
+        let message = match problem.field() {
+            "" => problem.message().to_owned(),
+            field => format!("{field}: {}", problem.message()),
+        };
+        Self::with_error_details(code, message, details)
+    }
+}

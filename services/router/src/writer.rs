@@ -1,0 +1,222 @@
+//! One writer for each partition: takes whatever waits, encodes a chunk, appends it, answers, takes what has come
+//! meanwhile. So chunks grow with load, and nothing waits without it.
+//!
+//! The invariant: **a publish is answered as accepted after its chunk is in the queue**, and one whose client went away
+//! is still completed. A write whose answer is lost is not repeated here: the producer is told, and publishes again.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use millrace_domain::{Partition, Refusal, RefusalCode};
+use millrace_proto::internal::{Chunk, ChunkEvent};
+use millrace_queue::{
+    Error, Queue,
+    chunk::{CHUNK_MAX_BYTES, CHUNK_MAX_EVENTS, encode},
+};
+use millrace_runtime::Tasks;
+use prost::Message;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{intake::Charge, metrics};
+
+/// Most publishes that wait for one partition; further ones wait to wait. Their bytes are bounded by the intake.
+const WAITING_MAX: usize = 1_024;
+/// Tag and length that the chunk puts before an event.
+const FRAME_BYTES: usize = 6;
+
+/// Why an event is not, or perhaps not, in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// No room: it is not there.
+    Full,
+    /// No answer: it may be there.
+    Unavailable,
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        let (code, message) = match failure {
+            Failure::Full => (
+                RefusalCode::ResourceExhausted,
+                "the queue is full; publish the event again later, with the same id",
+            ),
+            Failure::Unavailable => (
+                RefusalCode::Unavailable,
+                "the queue does not answer, and may have kept the event; publish it again, with the same id",
+            ),
+        };
+        Self { code, field: String::new(), message: message.to_owned() }
+    }
+}
+
+/// The events of one publish that go to one partition.
+#[derive(Debug)]
+pub(crate) struct Parcel {
+    /// What to append.
+    pub(crate) events: Vec<ChunkEvent>,
+    /// Version of the configuration they were routed by.
+    pub(crate) config_seq: u64,
+    /// What they hold of the intake's budget until they are written.
+    pub(crate) charge: Charge,
+}
+
+/// Which events of a parcel are not in the queue, and why; empty: all are.
+pub(crate) type Failures = Vec<(usize, Failure)>;
+
+/// The writers of all partitions.
+#[derive(Debug)]
+pub(crate) struct Writers(Vec<mpsc::Sender<Job>>);
+
+impl Writers {
+    /// Starts a writer for each partition. They end when this is dropped and all that waits is written.
+    pub(crate) fn start(queue: &Arc<dyn Queue>, partitions: u16, tasks: &Tasks) -> Self {
+        let outage = Arc::new(AtomicBool::new(false));
+        let start = |number: u16| {
+            let (jobs, waiting) = mpsc::channel(WAITING_MAX);
+            let writer = Writer {
+                queue: Arc::clone(queue),
+                partition: Partition(number),
+                outage: Arc::clone(&outage),
+            };
+            // Stopping is not looked at: the server stops taking requests, and what it took has to be written.
+            tasks.spawn(format!("write-partition-{number}"), |_stopping| writer.run(waiting));
+            jobs
+        };
+        Self((0..partitions).map(start).collect())
+    }
+
+    /// Appends a parcel, and tells when it is there. What was handed over is written even if nobody waits any more.
+    pub(crate) async fn write(&self, partition: Partition, parcel: Parcel) -> Failures {
+        let all = parcel.events.len();
+        let (reply, answer) = oneshot::channel();
+        let sent = match self.0.get(usize::from(partition.0)) {
+            Some(jobs) => jobs.send(Job { parcel, reply }).await.is_ok(),
+            None => false,
+        };
+        let answer = if sent { answer.await.ok() } else { None };
+        // No answer: the writer is gone, and the process with it.
+        answer.unwrap_or_else(|| (0..all).map(|index| (index, Failure::Unavailable)).collect())
+    }
+}
+
+#[derive(Debug)]
+struct Job {
+    parcel: Parcel,
+    reply: oneshot::Sender<Failures>,
+}
+
+/// A job whose events are being written.
+struct Open {
+    reply: Option<oneshot::Sender<Failures>>,
+    failures: Failures,
+    left: usize,
+    /// Given back when all is written.
+    _charge: Charge,
+}
+
+/// A chunk while it grows.
+#[derive(Default)]
+struct Growing {
+    chunk: Chunk,
+    bytes: usize,
+    /// For each event: which open job, and which of its events.
+    places: Vec<(usize, usize)>,
+}
+
+impl Growing {
+    fn has_room_for(&self, bytes: usize) -> bool {
+        self.places.is_empty()
+            || (self.places.len() < CHUNK_MAX_EVENTS && self.bytes + bytes <= CHUNK_MAX_BYTES)
+    }
+
+    fn push(&mut self, event: ChunkEvent, bytes: usize, place: (usize, usize)) {
+        self.chunk.events.push(event);
+        self.bytes += bytes;
+        self.places.push(place);
+    }
+}
+
+struct Writer {
+    queue: Arc<dyn Queue>,
+    partition: Partition,
+    /// Whether the last append of any partition failed: an outage is logged once.
+    outage: Arc<AtomicBool>,
+}
+
+impl Writer {
+    async fn run(self, mut waiting: mpsc::Receiver<Job>) -> anyhow::Result<()> {
+        let mut jobs = Vec::new();
+        while waiting.recv_many(&mut jobs, WAITING_MAX).await > 0 {
+            self.write(&mut jobs).await;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, jobs: &mut Vec<Job>) {
+        let mut open = Vec::with_capacity(jobs.len());
+        let mut growing = Growing::default();
+        let mut unavailable = None;
+        for (number, Job { parcel, reply }) in jobs.drain(..).enumerate() {
+            let Parcel { events, config_seq, charge } = parcel;
+            let left = events.len();
+            open.push(Open { reply: Some(reply), failures: Vec::new(), left, _charge: charge });
+            for (index, event) in events.into_iter().enumerate() {
+                let bytes = event.encoded_len() + FRAME_BYTES;
+                if !growing.has_room_for(bytes) {
+                    let full = std::mem::take(&mut growing);
+                    self.finish(full, &mut open, &mut unavailable).await;
+                }
+                // A deliverer that has the newest of these versions knows every sink in the chunk.
+                growing.chunk.config_seq = growing.chunk.config_seq.max(config_seq);
+                growing.push(event, bytes, (number, index));
+            }
+        }
+        self.finish(growing, &mut open, &mut unavailable).await;
+    }
+
+    /// Appends a chunk, and answers the jobs that are done with it. Once the queue does not answer, the rest of what was
+    /// taken is not tried: it would only wait as long again.
+    async fn finish(&self, growing: Growing, open: &mut [Open], unavailable: &mut Option<Failure>) {
+        if growing.places.is_empty() {
+            return;
+        }
+        let failure = match *unavailable {
+            Some(failure) => Some(failure),
+            None => self.append(&growing.chunk).await.err(),
+        };
+        *unavailable = failure.filter(|failure| *failure == Failure::Unavailable);
+        for (number, index) in growing.places {
+            let job = &mut open[number];
+            job.failures.extend(failure.map(|failure| (index, failure)));
+            job.left -= 1;
+            if job.left == 0
+                && let Some(reply) = job.reply.take()
+            {
+                // Nobody waits any more where the client went away.
+                drop(reply.send(std::mem::take(&mut job.failures)));
+            }
+        }
+    }
+
+    async fn append(&self, chunk: &Chunk) -> Result<(), Failure> {
+        let bytes = encode(chunk);
+        let size = bytes.len();
+        let Err(error) = self.queue.append(self.partition, bytes).await else {
+            metrics::appended(chunk.events.len(), size);
+            if self.outage.swap(false, Ordering::Relaxed) {
+                tracing::info!("the queue takes events again");
+            }
+            return Ok(());
+        };
+        if !self.outage.swap(true, Ordering::Relaxed) {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(%error, cause, "the queue does not take events; producers are told to come back");
+        }
+        Err(if matches!(error, Error::Full) { Failure::Full } else { Failure::Unavailable })
+    }
+}
+
+#[cfg(test)]
+mod tests;
