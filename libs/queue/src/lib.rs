@@ -225,7 +225,7 @@ pub trait Queue: Send + Sync + 'static {
 
     /// Reads what stands in `ready` after each cursor (exclusive; the default id: from the start), at most
     /// [`READ_LIMIT`] chunks in all, in order within a partition. Where nothing does, waits up to `wait` for
-    /// something to come. Reading changes nothing.
+    /// something to come; so it does where there are no cursors. Reading changes nothing, and may be given up at any time.
     async fn read(
         &self,
         cursors: &[(Partition, EntryId)],
@@ -269,8 +269,8 @@ pub trait Queue: Send + Sync + 'static {
     async fn quarantined(&self, partition: Partition) -> Result<Vec<(EntryId, String, Bytes)>>;
 
     /// Reads up to `limit` reports of all partitions that no other `consumer` has in hand, oldest first within a partition.
-    /// What a consumer read and did not acknowledge, it gets again when it asks again under its name after a restart;
-    /// what another has had in hand for over a minute, it takes over.
+    /// What a consumer read and did not acknowledge, it gets again when it asks again under its name after a restart or
+    /// an error; what another has had in hand for over a minute, it takes over.
     async fn reports(&self, kind: ReportKind, consumer: &str, limit: usize) -> Result<Vec<Report>>;
 
     /// Removes reports. A repeat does nothing.

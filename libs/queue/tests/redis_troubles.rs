@@ -157,6 +157,20 @@ async fn a_frozen_redis_fails_calls_in_time_and_serves_when_it_wakes() {
 }
 
 #[tokio::test]
+async fn a_replica_is_waited_out_until_it_is_the_primary() {
+    let server = server(false).await;
+    let queue = connect(&server).await;
+    let mut beside = beside(&server).await;
+    run(&mut beside, cmd("REPLICAOF").arg("127.0.0.1").arg("1")).await;
+    for _ in 0..3 {
+        let refused = queue.append(HOME, Bytes::from_static(b"a")).await;
+        assert!(matches!(refused, Err(Error::Unavailable { .. })), "{refused:?}");
+    }
+    run(&mut beside, cmd("REPLICAOF").arg("NO").arg("ONE")).await;
+    append_in_time(&*queue, "promoted").await;
+}
+
+#[tokio::test]
 async fn scripts_that_redis_forgot_are_brought_again() {
     let server = server(false).await;
     let queue = connect(&server).await;

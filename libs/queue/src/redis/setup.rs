@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ::redis::{aio::MultiplexedConnection, cmd, pipe};
+use ::redis::{ErrorKind, RedisError, ServerErrorKind, aio::MultiplexedConnection, cmd, pipe};
 
 use super::{
     failure::Failure,
@@ -21,6 +21,11 @@ impl Setup {
     pub(crate) async fn check(&self, to: &mut MultiplexedConnection) -> Result<(), Failure> {
         let info: String = cmd("INFO").query_async(to).await?;
         check_info(&info).map_err(Failure::Refused)?;
+        if field(&info, "role") == "slave" {
+            // A failover is under way, or we were led to the wrong one: that passes.
+            let replica = ErrorKind::Server(ServerErrorKind::ReadOnly);
+            return Err(RedisError::from((replica, "the server is a replica")).into());
+        }
         let read = cmd("HGETALL").arg(self.keys.meta()).take();
         let mut meta: HashMap<String, String> = read.query_async(to).await?;
         if !(meta.contains_key("partitions") && meta.contains_key("format")) {
@@ -57,26 +62,28 @@ impl Setup {
 
 /// Checks version and eviction, as `INFO` tells them.
 fn check_info(info: &str) -> Result<(), String> {
-    let field = |name: &str| {
-        info.lines()
-            .filter_map(|line| line.split_once(':'))
-            .find(|(field, _)| *field == name)
-            .map_or("", |(_, value)| value.trim())
-    };
-    let (name, version, least) = match field("valkey_version") {
-        "" => ("Redis", field("redis_version"), 7),
+    let (name, version, least) = match field(info, "valkey_version") {
+        "" => ("Redis", field(info, "redis_version"), 7),
         version => ("Valkey", version, 8),
     };
     let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
     if major.is_none_or(|major| major < least) {
         return Err(format!("{name} {version} is too old: {least}.0 or later is needed"));
     }
-    match field("maxmemory_policy") {
+    match field(info, "maxmemory_policy") {
         "noeviction" => Ok(()),
         policy => Err(format!(
             "{name} would evict queued events: its `maxmemory-policy` is `{policy}`, set it to `noeviction`"
         )),
     }
+}
+
+/// A field of `INFO`; empty where there is none.
+fn field<'a>(info: &'a str, name: &str) -> &'a str {
+    info.lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(field, _)| *field == name)
+        .map_or("", |(_, value)| value.trim())
 }
 
 #[cfg(test)]
