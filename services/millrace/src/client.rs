@@ -1,0 +1,40 @@
+//! The commands of a client: what a customer, a producer or a developer at a terminal does with a running Millrace.
+//! They speak gRPC; each command's module is its arguments, what it does and what it prints.
+
+pub(crate) mod connection;
+pub(crate) mod failure;
+mod list;
+mod listen;
+pub(crate) mod output;
+pub(crate) mod publish;
+mod shape;
+pub(crate) mod signature;
+mod sinks;
+mod subscriptions;
+mod types;
+mod verify;
+
+use std::process::ExitCode;
+
+/// The client commands.
+#[derive(clap::Subcommand)]
+pub(crate) enum ClientCommand {
+    Sinks(sinks::SinksArgs),
+    Subscriptions(subscriptions::SubscriptionsArgs),
+    Types(types::TypesArgs),
+    Publish(publish::PublishArgs),
+    Listen(listen::ListenArgs),
+    Verify(verify::VerifyArgs),
+}
+
+/// Does what a client command says, and gives the exit code.
+pub(crate) async fn run(command: ClientCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        ClientCommand::Sinks(args) => sinks::run(args).await,
+        ClientCommand::Subscriptions(args) => subscriptions::run(args).await,
+        ClientCommand::Types(args) => types::run(args).await,
+        ClientCommand::Publish(args) => publish::run(args).await,
+        ClientCommand::Listen(args) => listen::run(args).await,
+        ClientCommand::Verify(args) => verify::run(&args),
+    }
+}

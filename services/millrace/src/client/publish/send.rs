@@ -1,0 +1,195 @@
+//! Sends a batch, and again what could not be kept at the moment: same ids, growing waits, an end.
+
+use std::time::Duration;
+
+use millrace_domain::{Refusal, RefusalCode, backoff::Backoff};
+use millrace_proto::v1::{
+    self, PublishResult, RejectionCode, publish_result::Outcome,
+    publish_service_client::PublishServiceClient,
+};
+use tokio::time::{Instant, sleep};
+
+use super::Batch;
+use crate::client::{connection::Connection, failure};
+
+/// From 200 ms up to 5 s between tries.
+const BACKOFF: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(5) };
+
+/// Publishes batches over one connection.
+pub(crate) struct Sender {
+    /// The router.
+    pub(crate) client: PublishServiceClient<Connection>,
+    /// How long a batch is tried again.
+    pub(crate) retry_for: Duration,
+}
+
+/// What became of one event.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    /// Its id.
+    pub(crate) id: String,
+    /// To how many sinks it goes, or why it was not kept.
+    pub(crate) outcome: Result<u32, Refusal>,
+}
+
+impl Delivery {
+    /// Why it was not kept, if it was not.
+    pub(crate) fn refusal(&self) -> Option<&Refusal> {
+        self.outcome.as_ref().err()
+    }
+}
+
+impl Sender {
+    /// Publishes a batch, and gives what became of each event, in order.
+    ///
+    /// # Errors
+    /// What the server refuses as a whole, such as wrong credentials.
+    pub(crate) async fn publish(&self, batch: Batch) -> anyhow::Result<Vec<Delivery>> {
+        let first_line = batch.lines.first().copied().unwrap_or_default();
+        let mut deliveries: Vec<Option<Delivery>> = batch.events.iter().map(|_| None).collect();
+        let mut waiting: Vec<(usize, v1::Event)> = batch.events.into_iter().enumerate().collect();
+        let (started, mut failures) = (Instant::now(), 0);
+        while !waiting.is_empty() {
+            let last_try = started.elapsed() >= self.retry_for;
+            let events = waiting.iter().map(|(_, event)| event.clone()).collect();
+            let answered = self.client.clone().publish(v1::PublishRequest { events }).await;
+            let wait = match answered {
+                Ok(answer) => {
+                    waiting =
+                        settle(waiting, answer.into_inner().results, last_try, &mut deliveries)?;
+                    None
+                }
+                Err(status) if failure::may_pass(&status) && !last_try => {
+                    failure::retry_delay(&status)
+                }
+                Err(status) => {
+                    let doing = format!("publish the batch that starts at line {first_line}");
+                    return Err(failure::explain(&status, &doing));
+                }
+            };
+            if !waiting.is_empty() {
+                failures += 1;
+                sleep(BACKOFF.delay(failures, jitter(), wait)).await;
+            }
+        }
+        Ok(deliveries.into_iter().flatten().collect())
+    }
+}
+
+/// Notes the results; gives back what is to be sent again.
+fn settle(
+    sent: Vec<(usize, v1::Event)>,
+    results: Vec<PublishResult>,
+    last_try: bool,
+    deliveries: &mut [Option<Delivery>],
+) -> anyhow::Result<Vec<(usize, v1::Event)>> {
+    anyhow::ensure!(
+        results.len() == sent.len(),
+        "the router answered {} results for {} events; is --router a router?",
+        results.len(),
+        sent.len()
+    );
+    let mut again = Vec::new();
+    for ((at, event), result) in sent.into_iter().zip(results) {
+        let outcome = match result.outcome {
+            Some(Outcome::Accepted(accepted)) => Ok(accepted.sinks),
+            Some(Outcome::Rejected(rejected)) => {
+                if !last_try && passes(rejected.code()) {
+                    again.push((at, event));
+                    continue;
+                }
+                Err(refusal(rejected))
+            }
+            None => Err(Refusal::invalid("", "the router did not say what became of it")),
+        };
+        if let Some(place) = deliveries.get_mut(at) {
+            *place = Some(Delivery { id: event.id, outcome });
+        }
+    }
+    Ok(again)
+}
+
+fn passes(code: RejectionCode) -> bool {
+    matches!(code, RejectionCode::ResourceExhausted | RejectionCode::Unavailable)
+}
+
+fn refusal(rejected: v1::Rejected) -> Refusal {
+    let code = match rejected.code() {
+        RejectionCode::Unspecified | RejectionCode::InvalidArgument => RefusalCode::InvalidArgument,
+        RejectionCode::NotFound => RefusalCode::NotFound,
+        RejectionCode::PermissionDenied => RefusalCode::PermissionDenied,
+        RejectionCode::TooLarge => RefusalCode::TooLarge,
+        RejectionCode::ResourceExhausted => RefusalCode::ResourceExhausted,
+        RejectionCode::Unavailable => RefusalCode::Unavailable,
+    };
+    Refusal { code, field: rejected.field, message: rejected.message }
+}
+
+/// From 0 up to 1.
+fn jitter() -> f64 {
+    f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(ids: &[&str]) -> Vec<(usize, v1::Event)> {
+        let event = |id: &&str| v1::Event { id: (*id).to_owned(), ..v1::Event::default() };
+        ids.iter().map(event).enumerate().collect()
+    }
+
+    fn result(outcome: Outcome) -> PublishResult {
+        PublishResult { id: String::new(), outcome: Some(outcome) }
+    }
+
+    fn rejected(code: RejectionCode) -> PublishResult {
+        let field = "type".to_owned();
+        result(Outcome::Rejected(v1::Rejected {
+            code: code.into(),
+            field,
+            message: "no".to_owned(),
+        }))
+    }
+
+    fn accepted(sinks: u32) -> PublishResult {
+        result(Outcome::Accepted(v1::Accepted { sinks }))
+    }
+
+    #[test]
+    fn only_what_may_pass_is_sent_again_and_with_the_same_id() {
+        let results = || {
+            vec![
+                accepted(2),
+                rejected(RejectionCode::Unavailable),
+                rejected(RejectionCode::NotFound),
+            ]
+        };
+        let mut deliveries = vec![None, None, None];
+        let again =
+            settle(sent(&["a", "b", "c"]), results(), false, &mut deliveries).expect("matches");
+        assert_eq!(
+            again.iter().map(|(at, e)| (*at, e.id.as_str())).collect::<Vec<_>>(),
+            [(1, "b")]
+        );
+        let known = |at: usize| deliveries[at].as_ref().map(|d| d.outcome.clone());
+        assert_eq!(known(0), Some(Ok(2)));
+        assert_eq!(known(1), None);
+        assert_eq!(known(2).and_then(Result::err).map(|r| r.code), Some(RefusalCode::NotFound));
+        assert!(
+            settle(sent(&["a", "b", "c"]), results(), true, &mut deliveries)
+                .is_ok_and(|a| a.is_empty())
+        );
+        assert!(deliveries.iter().all(Option::is_some), "the last try leaves nothing open");
+    }
+
+    #[test]
+    fn an_answer_of_another_length_is_an_error() {
+        assert!(settle(sent(&["a", "b"]), vec![accepted(1)], false, &mut [None, None]).is_err());
+    }
+
+    #[test]
+    fn jitter_is_a_fraction() {
+        assert!((0..100).map(|_| jitter()).all(|j| (0.0..=1.0).contains(&j)));
+    }
+}

@@ -1,0 +1,136 @@
+//! Resources as JSON, in the words of `events/v1`, and as the words of a table.
+
+use millrace_domain::Timestamp;
+use millrace_proto::v1;
+use serde_json::{Value, json};
+use v1::sink::Configuration;
+
+/// A sink, secrets included: it is the caller's own.
+pub(crate) fn sink(sink: &v1::Sink) -> Value {
+    let (sink_type, configuration) = match &sink.configuration {
+        Some(configuration) => {
+            (Value::from(type_of(configuration)), configuration_json(configuration))
+        }
+        None => (Value::Null, Value::Null),
+    };
+    json!({
+        "sid": sink.sid,
+        "account_sid": sink.account_sid,
+        "description": sink.description,
+        "sink_type": sink_type,
+        "sink_configuration": configuration,
+        "status": word(sink.status().as_str_name(), "SINK_STATUS_"),
+        "signing_secret": sink.signing_secret,
+        "date_created": time(sink.create_time.as_ref()),
+        "date_updated": time(sink.update_time.as_ref()),
+    })
+}
+
+/// A subscription with its types.
+pub(crate) fn subscription(subscription: &v1::Subscription) -> Value {
+    let types: Vec<Value> = subscription
+        .types
+        .iter()
+        .map(|t| json!({"type": t.r#type, "schema_version": t.schema_version}))
+        .collect();
+    json!({
+        "sid": subscription.sid,
+        "account_sid": subscription.account_sid,
+        "description": subscription.description,
+        "sink_sid": subscription.sink_sid,
+        "types": types,
+        "date_created": time(subscription.create_time.as_ref()),
+        "date_updated": time(subscription.update_time.as_ref()),
+    })
+}
+
+/// An event type.
+pub(crate) fn event_type(event_type: &v1::EventType) -> Value {
+    json!({
+        "type": event_type.r#type,
+        "schema_id": event_type.schema_id,
+        "description": event_type.description,
+        "status": word(event_type.status().as_str_name(), "EVENT_TYPE_STATUS_"),
+        "documentation_url": Some(&event_type.documentation_url).filter(|url| !url.is_empty()),
+        "date_created": time(event_type.create_time.as_ref()),
+        "date_updated": time(event_type.update_time.as_ref()),
+    })
+}
+
+/// The word of a sink's type.
+pub(crate) fn type_of(configuration: &Configuration) -> &'static str {
+    match configuration {
+        Configuration::Webhook(_) => "webhook",
+        Configuration::Kinesis(_) => "kinesis",
+        Configuration::Segment(_) => "segment",
+    }
+}
+
+/// Where a sink delivers, without the password of its URL.
+pub(crate) fn destination(sink: &v1::Sink) -> String {
+    match &sink.configuration {
+        Some(Configuration::Webhook(webhook)) => without_password(&webhook.destination),
+        Some(Configuration::Kinesis(kinesis)) => kinesis.arn.clone(),
+        Some(Configuration::Segment(_)) | None => String::new(),
+    }
+}
+
+/// An enum's name on the wire as one lower-case word.
+pub(crate) fn word(name: &str, prefix: &str) -> String {
+    name.strip_prefix(prefix).unwrap_or(name).to_ascii_lowercase()
+}
+
+/// RFC 3339 in seconds; empty for none.
+pub(crate) fn time(time: Option<&prost_types::Timestamp>) -> String {
+    time.map(|t| Timestamp::from_millis(t.seconds.saturating_mul(1_000)).to_rfc3339_seconds())
+        .unwrap_or_default()
+}
+
+fn configuration_json(configuration: &Configuration) -> Value {
+    match configuration {
+        Configuration::Webhook(webhook) => json!({
+            "destination": webhook.destination,
+            "method": word(webhook.method().as_str_name(), "WEBHOOK_METHOD_").to_ascii_uppercase(),
+            "batch_events": webhook.batch_events,
+        }),
+        Configuration::Kinesis(kinesis) => json!({
+            "arn": kinesis.arn, "role_arn": kinesis.role_arn, "external_id": kinesis.external_id,
+        }),
+        Configuration::Segment(segment) => json!({ "write_key": segment.write_key }),
+    }
+}
+
+fn without_password(destination: &str) -> String {
+    let Ok(mut url) = url::Url::parse(destination) else { return destination.to_owned() };
+    if url.password().is_none() || url.set_password(Some("***")).is_err() {
+        return destination.to_owned();
+    }
+    url.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sink_reads_like_the_rest_resource_and_its_table_hides_the_password() {
+        let wire = v1::Sink {
+            sid: "DG1".to_owned(),
+            configuration: Some(Configuration::Webhook(v1::WebhookConfiguration {
+                destination: "https://u:p@a.example/x".to_owned(),
+                method: v1::WebhookMethod::Post.into(),
+                batch_events: true,
+            })),
+            status: v1::SinkStatus::Active.into(),
+            create_time: Some(prost_types::Timestamp { seconds: 1_767_323_045, nanos: 5 }),
+            ..v1::Sink::default()
+        };
+        let json = sink(&wire);
+        assert_eq!(json["sink_type"], "webhook");
+        assert_eq!(json["sink_configuration"]["method"], "POST");
+        assert_eq!(json["sink_configuration"]["destination"], "https://u:p@a.example/x");
+        assert_eq!(json["status"], "active");
+        assert_eq!(json["date_created"], "2026-01-02T03:04:05Z");
+        assert_eq!(destination(&wire), "https://u:***@a.example/x");
+    }
+}
