@@ -1,1 +1,179 @@
-//! Placeholder.
+//! Control-plane: the resource API (REST as `events/v1`, gRPC `millrace.v1`), credentials, the catalogue, and the feed of
+//! configuration to routers and deliverers.
+//!
+//! It is the only service that touches the database, through [`ResourceStore`], and keeps nothing else: replicas are equal.
+//! A face (`rest`, `grpc`) reads a request, calls an operation (`sinks`, `subscriptions`, `catalog`, `accounts`) and writes
+//! its answer; `status` turns one failure into both faces' errors.
+
+use std::{error::Error as _, sync::Arc, time::Duration};
+
+use axum::Router;
+use millrace_runtime::{Process, admin, grpc as standard, server, telemetry};
+use millrace_store::{OpenError, ResourceStore, postgres};
+
+mod accounts;
+mod auth;
+mod catalog;
+mod commit;
+pub mod config;
+mod grpc;
+mod health;
+mod paging;
+mod random;
+mod rest;
+mod retention;
+mod sinks;
+mod status;
+mod subscriptions;
+mod watch;
+
+pub use commit::Barrier;
+pub use config::Settings;
+
+use accounts::Accounts;
+use auth::Auth;
+use catalog::Catalog;
+use commit::Commits;
+use sinks::Sinks;
+use subscriptions::Subscriptions;
+use watch::{Source, Watch};
+
+/// The wait before the database is tried again at start-up.
+const OPEN_RETRY: Duration = Duration::from_secs(1);
+
+/// What the process serves and what runs beside it.
+pub struct Service {
+    /// REST and gRPC, without a fallback: several services may share a port. See [`with_fallback`].
+    pub routes: Router,
+    /// Full names of the gRPC services, for health and reflection.
+    pub grpc_services: &'static [&'static str],
+}
+
+/// The operations, for both faces.
+pub(crate) struct App {
+    pub(crate) store: Arc<dyn ResourceStore>,
+    pub(crate) auth: Auth,
+    pub(crate) sinks: Sinks,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) catalog: Catalog,
+    pub(crate) accounts: Accounts,
+    pub(crate) site: Site,
+}
+
+/// The URLs that answers are made of; none ends with a slash.
+pub(crate) struct Site {
+    pub(crate) public_url: Option<String>,
+    pub(crate) schemas_url: Arc<str>,
+}
+
+/// Builds the service on a store: gives its routes, and spawns its tasks on `process`; binds nothing. With a `barrier`, a
+/// mutation answers after the barrier has its version, or after 5 s.
+///
+/// # Errors
+/// A wrong setting.
+pub async fn build(
+    settings: &Settings,
+    store: Arc<dyn ResourceStore>,
+    process: &Process,
+    barrier: Option<Arc<dyn Barrier>>,
+) -> anyhow::Result<Service> {
+    let checked = settings.check()?;
+    let commits = Commits::new(&checked.platform_keys, barrier);
+    let schemas_url: Arc<str> = checked.schemas_url.into();
+    let catalog = Catalog { store: Arc::clone(&store), commits: commits.clone() };
+    let watch = Watch::new(
+        Source {
+            store: Arc::clone(&store),
+            commits: commits.clone(),
+            platform_keys: Arc::clone(&checked.platform_keys),
+            schemas_url: Arc::clone(&schemas_url),
+        },
+        checked.internal_token,
+        process.tasks.clone(),
+    );
+    spawn_tasks(process, &store, &schemas_url);
+    let app = Arc::new(App {
+        auth: Auth::new(Arc::clone(&store), checked.platform_keys),
+        sinks: Sinks {
+            store: Arc::clone(&store),
+            commits: commits.clone(),
+            policy: checked.policy,
+        },
+        subscriptions: Subscriptions {
+            store: Arc::clone(&store),
+            commits: commits.clone(),
+            catalog: catalog.clone(),
+        },
+        accounts: Accounts { store: Arc::clone(&store), commits },
+        catalog,
+        site: Site { public_url: checked.public_url, schemas_url },
+        store,
+    });
+    let routes = grpc::routes(&app, watch).merge(rest::routes(app));
+    Ok(Service { routes, grpc_services: &grpc::SERVICES })
+}
+
+/// Answers what none of the routes knows: with REST's 20404, or gRPC's UNIMPLEMENTED.
+pub fn with_fallback(routes: Router) -> Router {
+    routes.fallback(rest::not_found)
+}
+
+/// Runs control-plane as a process of its own, on Postgres, until it is told to stop.
+///
+/// # Errors
+/// A wrong setting, before a port is bound; an address that is taken; a task that failed.
+pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    settings.validate()?;
+    let metrics = telemetry::init(&settings.log)?;
+    let process = Process::default();
+    let store = open(&settings).await?;
+    let service = build(&settings, store, &process, None).await?;
+    let descriptors = millrace_proto::DESCRIPTORS;
+    let names = service.grpc_services;
+    let (readiness, tasks) = (&process.readiness, &process.tasks);
+    let standard = standard::standard_routes(names, descriptors, readiness, tasks).await?;
+    let routes = with_fallback(service.routes.merge(standard));
+    let admin = admin::routes(process.readiness.clone(), metrics);
+    let listener = server::bind(&settings.control_plane.listen).await?;
+    let admin_listener = server::bind(&settings.admin.listen).await?;
+    process.serve("control-plane", listener, routes)?;
+    process.serve("admin", admin_listener, admin)?;
+    process.run(settings.shutdown.grace).await
+}
+
+/// Opens the database, as often as it takes: it may start later than this process. Tables that are too old are an error.
+async fn open(settings: &Settings) -> anyhow::Result<Arc<dyn ResourceStore>> {
+    let options = postgres::Options {
+        max_connections: settings.database.max_connections,
+        ..postgres::Options::default()
+    };
+    let (url, keyring) = (settings.database.url.reveal(), settings.keyring()?);
+    loop {
+        match postgres::open(url, keyring.clone(), &options).await {
+            Ok(store) => return Ok(Arc::new(store)),
+            Err(error @ OpenError::Connect { .. }) => {
+                let cause = error.source();
+                tracing::warn!(
+                    cause,
+                    "cannot open the database yet, tries again in {OPEN_RETRY:?}"
+                );
+                tokio::time::sleep(OPEN_RETRY).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn spawn_tasks(process: &Process, store: &Arc<dyn ResourceStore>, schemas_url: &str) {
+    let Process { tasks, readiness, .. } = process;
+    readiness.set("catalogue", false);
+    readiness.set("database", false);
+    let (kept, url, ready) = (Arc::clone(store), schemas_url.to_owned(), readiness.clone());
+    tasks.spawn("register-catalogue", |stopping| {
+        catalog::seed::keep_registering(kept, url, ready, stopping)
+    });
+    let (kept, ready) = (Arc::clone(store), readiness.clone());
+    tasks.spawn("probe-database", |stopping| health::keep_probing(kept, ready, stopping));
+    let kept = Arc::clone(store);
+    tasks.spawn("forget-sinks", |stopping| retention::keep_forgetting(kept, stopping));
+}

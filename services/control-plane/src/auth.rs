@@ -1,0 +1,138 @@
+//! Who asks: an account by its token or an API key, or the platform by a platform key.
+
+use std::sync::Arc;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use millrace_domain::{Account, AccountSid, AccountStatus, ApiKeySid, secret::SecretHash};
+use millrace_store::{Error, ResourceStore};
+
+use crate::status::{About, Failure, Kind, code};
+
+/// Whose credentials a request carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// An account: sees itself only.
+    Account(AccountSid),
+    /// The installation's owner: sees every account.
+    Platform,
+}
+
+impl Caller {
+    /// The account that a request is about: the caller's own, or the one that a platform key names in `field`.
+    pub(crate) fn account(
+        self,
+        field: &str,
+        named: Option<AccountSid>,
+    ) -> Result<AccountSid, Failure> {
+        match (self, named) {
+            (Self::Account(own), Some(named)) if named != own => Err(Failure::new(
+                Kind::PermissionDenied,
+                code::DENIED,
+                "must be the caller's own account",
+            )
+            .at(field)),
+            (Self::Account(own), _) => Ok(own),
+            (Self::Platform, Some(named)) => Ok(named),
+            (Self::Platform, None) => Err(Failure::invalid(
+                code::BAD_REQUEST,
+                field,
+                "is required with a platform key: the account to act for",
+            )),
+        }
+    }
+
+    /// Refuses everybody but the platform.
+    pub(crate) fn must_be_platform(self) -> Result<(), Failure> {
+        match self {
+            Self::Platform => Ok(()),
+            Self::Account(_) => {
+                Err(Failure::new(Kind::PermissionDenied, code::DENIED, "takes a platform key"))
+            }
+        }
+    }
+}
+
+/// Checks credentials.
+#[derive(Clone)]
+pub(crate) struct Auth {
+    store: Arc<dyn ResourceStore>,
+    platform_keys: Arc<[SecretHash]>,
+}
+
+impl Auth {
+    pub(crate) fn new(store: Arc<dyn ResourceStore>, platform_keys: Arc<[SecretHash]>) -> Self {
+        Self { store, platform_keys }
+    }
+
+    /// Tells whose the value of an `authorization` header is. Secrets are compared by their hashes, in constant time.
+    pub(crate) async fn caller(&self, authorization: Option<&[u8]>) -> Result<Caller, Failure> {
+        let Some(header) = authorization else {
+            return Err(unauthenticated(
+                "credentials are required: `Basic` with account SID and auth token or with API key and secret",
+            ));
+        };
+        let header = std::str::from_utf8(header).map_err(|_| wrong())?;
+        let (scheme, value) = header.split_once(' ').ok_or_else(wrong)?;
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return self.platform(value.trim());
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return Err(wrong());
+        }
+        let decoded = STANDARD.decode(value.trim()).ok().and_then(|b| String::from_utf8(b).ok());
+        let decoded = decoded.ok_or_else(wrong)?;
+        let (user, password) = decoded.split_once(':').ok_or_else(wrong)?;
+        self.account(user, SecretHash::of(password)).await
+    }
+
+    fn platform(&self, key: &str) -> Result<Caller, Failure> {
+        let hash = SecretHash::of(key);
+        // Every key is compared, whichever matches.
+        let known = self.platform_keys.iter().fold(false, |known, key| known | key.matches(&hash));
+        if known { Ok(Caller::Platform) } else { Err(wrong()) }
+    }
+
+    async fn account(&self, user: &str, password: SecretHash) -> Result<Caller, Failure> {
+        let account = if let Ok(sid) = user.parse::<AccountSid>() {
+            let account = self.read(self.store.account(sid).await)?;
+            account.filter(|account| account.auth_token.sha256().matches(&password))
+        } else if let Ok(sid) = user.parse::<ApiKeySid>() {
+            let key = self.read(self.store.api_key(sid).await)?;
+            match key.filter(|key| key.secret_hash.matches(&password)) {
+                Some(key) => self.read(self.store.account(key.account).await)?,
+                None => None,
+            }
+        } else {
+            None
+        };
+        active(account.ok_or_else(wrong)?)
+    }
+
+    /// No row is no error here: the answer does not tell a wrong SID from a wrong secret.
+    fn read<T>(&self, row: Result<T, Error>) -> Result<Option<T>, Failure> {
+        match row {
+            Ok(row) => Ok(Some(row)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(Failure::of_store(error, About::Account)),
+        }
+    }
+}
+
+fn active(account: Account) -> Result<Caller, Failure> {
+    match account.status {
+        AccountStatus::Active => Ok(Caller::Account(account.sid)),
+        status => Err(Failure::new(
+            Kind::PermissionDenied,
+            code::ACCOUNT_INACTIVE,
+            format!("the account is {}", status.as_str()),
+        )),
+    }
+}
+
+fn wrong() -> Failure {
+    unauthenticated("the credentials are wrong")
+}
+
+fn unauthenticated(message: &str) -> Failure {
+    Failure::new(Kind::Unauthenticated, code::UNAUTHENTICATED, message)
+}

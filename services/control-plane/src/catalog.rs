@@ -1,0 +1,232 @@
+//! What the operations on event types and schemas do. The catalogue is the same for every account.
+
+use std::sync::Arc;
+
+use millrace_domain::{
+    Refusal, SubscribedEvent,
+    schema::{EventType, EventTypeStatus, SchemaVersion, check_name},
+};
+use millrace_store::{Error, Page, ResourceStore};
+use url::Url;
+
+use crate::{
+    auth::Caller,
+    commit::{Commits, Committed},
+    random,
+    status::{About, Failure, Kind, code},
+    subscriptions::Wanted,
+};
+
+pub(crate) mod seed;
+
+/// Names that only Millrace registers.
+const RESERVED_PREFIXES: [&str; 2] = ["com.twilio.", "io.millrace."];
+/// Longest description of an event type and longest URL of its page, in bytes.
+const TEXT_MAX_BYTES: usize = 2_048;
+
+/// The operations on event types and schemas.
+#[derive(Clone)]
+pub(crate) struct Catalog {
+    pub(crate) store: Arc<dyn ResourceStore>,
+    pub(crate) commits: Commits,
+}
+
+/// An event type as it is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct NewEventType {
+    pub(crate) name: String,
+    pub(crate) schema_id: String,
+    pub(crate) description: String,
+    pub(crate) status: EventTypeStatus,
+    pub(crate) documentation_url: Option<String>,
+}
+
+impl Catalog {
+    /// Gives an event type.
+    pub(crate) async fn event_type(&self, name: &str) -> Result<EventType, Failure> {
+        if check_name("type", name).is_err() {
+            return Err(not_found(format!("event type `{name}` does not exist")));
+        }
+        self.store.event_type(name).await.map_err(of_store)
+    }
+
+    /// Lists up to `limit` event types after `after`, of one schema or of all.
+    pub(crate) async fn event_types(
+        &self,
+        schema_id: Option<&str>,
+        after: Option<String>,
+        limit: u32,
+    ) -> Result<Vec<EventType>, Failure> {
+        self.store.event_types(schema_id, &Page { after, limit }).await.map_err(of_store)
+    }
+
+    /// Gives a version of a schema; `None`: the latest.
+    pub(crate) async fn schema_version(
+        &self,
+        schema_id: &str,
+        version: Option<u32>,
+    ) -> Result<SchemaVersion, Failure> {
+        if check_name("id", schema_id).is_err() {
+            return Err(not_found(format!("schema `{schema_id}` does not exist")));
+        }
+        self.store.schema_version(schema_id, version).await.map_err(of_store)
+    }
+
+    /// Lists up to `limit` versions of a schema after `after`.
+    pub(crate) async fn schema_versions(
+        &self,
+        schema_id: &str,
+        after: Option<u32>,
+        limit: u32,
+    ) -> Result<Vec<SchemaVersion>, Failure> {
+        if check_name("id", schema_id).is_err() {
+            return Err(not_found(format!("schema `{schema_id}` does not exist")));
+        }
+        self.store.schema_versions(schema_id, &Page { after, limit }).await.map_err(of_store)
+    }
+
+    /// Registers an event type, or changes its description, status and page; with it version 1 of its schema, where that
+    /// is new.
+    pub(crate) async fn register(
+        &self,
+        caller: Caller,
+        new: NewEventType,
+    ) -> Result<Committed<EventType>, Failure> {
+        caller.must_be_platform()?;
+        new.check().map_err(|refusal| Failure::refused(code::SCHEMA_INVALID, refusal))?;
+        self.check_schema_stays(&new).await?;
+        let now = random::now();
+        let first = SchemaVersion {
+            schema_id: new.schema_id.clone(),
+            version: 1,
+            document: None,
+            created: now,
+        };
+        let versions = match self.store.schema_version(&new.schema_id, None).await {
+            Ok(_) => Vec::new(),
+            Err(Error::NotFound { .. }) => vec![first],
+            Err(error) => return Err(of_store(error)),
+        };
+        let event_type = EventType {
+            name: new.name,
+            schema_id: new.schema_id,
+            description: new.description,
+            status: new.status,
+            documentation_url: new.documentation_url,
+            created: now,
+            updated: now,
+        };
+        let registered = self.store.register(std::slice::from_ref(&event_type), &versions).await;
+        let version = registered.map_err(of_store)?;
+        let stored = self.store.event_type(&event_type.name).await.map_err(of_store)?;
+        Ok(self.commits.answer(stored, version).await)
+    }
+
+    /// Pins a type that a subscription is to take: it must be open to new subscriptions.
+    pub(crate) async fn pin(&self, wanted: &Wanted) -> Result<SubscribedEvent, Failure> {
+        let event_type = self.wanted_type(wanted).await?;
+        if event_type.status.may_be_subscribed() {
+            return self.pinned(&event_type, wanted).await;
+        }
+        let message = match event_type.status {
+            EventTypeStatus::Discontinued => "is discontinued",
+            _ => "is restricted: it cannot be added to a subscription",
+        };
+        let message = format!("`{}` {message}", wanted.event_type);
+        Err(Failure::invalid(code::TYPE_NOT_FOUND, &wanted.type_field, message))
+    }
+
+    /// Pins a type that a subscription has already, whatever became of it since.
+    pub(crate) async fn pin_again(&self, wanted: &Wanted) -> Result<SubscribedEvent, Failure> {
+        let event_type = self.wanted_type(wanted).await?;
+        self.pinned(&event_type, wanted).await
+    }
+
+    async fn wanted_type(&self, wanted: &Wanted) -> Result<EventType, Failure> {
+        let name = &wanted.event_type;
+        let found = match check_name("type", name) {
+            Ok(()) => self.store.event_type(name).await,
+            Err(_) => Err(Error::NotFound { what: String::new() }),
+        };
+        found.map_err(|error| match error {
+            Error::NotFound { .. } => Failure::invalid(
+                code::TYPE_NOT_FOUND,
+                &wanted.type_field,
+                format!("event type `{name}` is not in the catalogue"),
+            ),
+            error => of_store(error),
+        })
+    }
+
+    async fn pinned(
+        &self,
+        event_type: &EventType,
+        wanted: &Wanted,
+    ) -> Result<SubscribedEvent, Failure> {
+        let schema_id = &event_type.schema_id;
+        let latest = self.store.schema_version(schema_id, None).await.map_err(of_store)?.version;
+        let schema_version = wanted.schema_version.unwrap_or(latest);
+        // Versions are numbered from 1 without gaps.
+        if !(1..=latest).contains(&schema_version) {
+            return Err(Failure::invalid(
+                code::SCHEMA_NOT_FOUND,
+                &wanted.version_field,
+                format!(
+                    "schema `{schema_id}` has the versions 1 to {latest}, not {schema_version}"
+                ),
+            ));
+        }
+        Ok(SubscribedEvent { event_type: event_type.name.clone(), schema_version })
+    }
+
+    /// The schema of a type never changes: subscriptions are pinned to its versions.
+    async fn check_schema_stays(&self, new: &NewEventType) -> Result<(), Failure> {
+        match self.store.event_type(&new.name).await {
+            Ok(known) if known.schema_id != new.schema_id => Err(Failure::new(
+                Kind::FailedPrecondition,
+                code::SCHEMA_METHOD,
+                format!("cannot change: it is `{}`", known.schema_id),
+            )
+            .at("schema_id")),
+            Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(of_store(error)),
+        }
+    }
+}
+
+impl NewEventType {
+    fn check(&self) -> Result<(), Refusal> {
+        check_name("type", &self.name)?;
+        if let Some(prefix) =
+            RESERVED_PREFIXES.iter().find(|prefix| self.name.starts_with(**prefix))
+        {
+            return Err(Refusal::invalid("type", format!("must not start with `{prefix}`")));
+        }
+        check_name("schema_id", &self.schema_id)?;
+        check_text("description", &self.description)?;
+        let Some(page) = &self.documentation_url else { return Ok(()) };
+        check_text("documentation_url", page)?;
+        match Url::parse(page) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(()),
+            _ => Err(Refusal::invalid("documentation_url", "must be an `https` URL")),
+        }
+    }
+}
+
+fn check_text(field: &str, text: &str) -> Result<(), Refusal> {
+    if text.len() > TEXT_MAX_BYTES {
+        return Err(Refusal::too_large(field, format!("is longer than {TEXT_MAX_BYTES} bytes")));
+    }
+    if text.contains('\0') {
+        return Err(Refusal::invalid(field, "must not have the character NUL"));
+    }
+    Ok(())
+}
+
+fn not_found(message: String) -> Failure {
+    Failure::new(Kind::NotFound, code::SCHEMA_NOT_FOUND, message)
+}
+
+fn of_store(error: Error) -> Failure {
+    Failure::of_store(error, About::Catalog)
+}

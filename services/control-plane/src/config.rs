@@ -1,0 +1,293 @@
+//! Settings of control-plane.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use ipnet::IpNet;
+use millrace_domain::{destination::DestinationPolicy, secret::SecretHash};
+use millrace_runtime::{config::MaskedSecret, telemetry::LogSettings};
+use millrace_store::Keyring;
+use serde::{Deserialize, Deserializer, Serialize};
+use url::Url;
+
+/// Fewest characters of `internal.token`: 128 bits in Base64.
+const INTERNAL_TOKEN_MIN_CHARS: usize = 22;
+
+/// The settings in force.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The service itself.
+    pub control_plane: ControlPlane,
+    /// Where resources are kept.
+    pub database: Database,
+    /// What secrets are sealed with.
+    pub seal: Seal,
+    /// How the services know each other.
+    pub internal: Internal,
+    /// Where events may be delivered to.
+    pub delivery: Delivery,
+    /// The operator's listener.
+    pub admin: Admin,
+    /// How the process logs.
+    pub log: LogSettings,
+    /// How the process ends.
+    pub shutdown: Shutdown,
+}
+
+/// Section `control_plane`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ControlPlane {
+    /// Address of REST and gRPC.
+    pub listen: String,
+    /// What callers know this server by, such as `https://events.example.com`: absolute URLs start with it. Unset: `http` and the
+    /// host that a request names, which behind a TLS proxy is wrong.
+    pub public_url: Option<String>,
+    /// What the URI in `dataschema` starts with.
+    pub schemas_url: String,
+    /// SHA-256 of the platform keys, in hex: a list, or one text with commas.
+    #[serde(deserialize_with = "list_or_text")]
+    pub platform_keys: Vec<String>,
+}
+
+impl Default for ControlPlane {
+    fn default() -> Self {
+        Self {
+            listen: "0.0.0.0:8080".to_owned(),
+            public_url: None,
+            schemas_url: "https://events-schemas.twilio.com".to_owned(),
+            platform_keys: Vec::new(),
+        }
+    }
+}
+
+/// Section `database`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Database {
+    /// `postgres://user:password@host/name`.
+    pub url: MaskedSecret,
+    /// Most connections at once. Between 2 and 1,000.
+    pub max_connections: u32,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { url: MaskedSecret::default(), max_connections: 10 }
+    }
+}
+
+/// Section `seal`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Seal {
+    /// Keys of the form `id:Base64 of 32 bytes`, with commas: the first seals, all open.
+    pub keys: MaskedSecret,
+}
+
+/// Section `internal`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Internal {
+    /// The secret that routers and deliverers show; at least 22 random characters.
+    pub token: MaskedSecret,
+}
+
+/// Section `delivery`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Delivery {
+    /// Whether webhooks may be plain `http`.
+    pub allow_http: bool,
+    /// Networks that are not public and may be delivered to.
+    pub allow_cidrs: Vec<IpNet>,
+}
+
+/// Section `admin`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Address of `/healthz`, `/readyz` and `/metrics`.
+    pub listen: String,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: "0.0.0.0:9080".to_owned() }
+    }
+}
+
+/// Section `shutdown`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shutdown {
+    /// How long the process may take to end, such as `"20s"`.
+    #[serde(with = "humantime_serde")]
+    pub grace: Duration,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(20) }
+    }
+}
+
+/// The settings of the service, checked.
+pub(crate) struct Checked {
+    pub(crate) platform_keys: Arc<[SecretHash]>,
+    pub(crate) public_url: Option<String>,
+    pub(crate) schemas_url: String,
+    pub(crate) internal_token: SecretHash,
+    pub(crate) policy: DestinationPolicy,
+}
+
+impl Settings {
+    /// Checks what every embedding needs; where the service listens and keeps its rows is not looked at.
+    pub(crate) fn check(&self) -> anyhow::Result<Checked> {
+        let control_plane = &self.control_plane;
+        let platform_keys = control_plane.platform_keys.iter().enumerate().map(|(at, text)| {
+            SecretHash::from_hex(text).ok_or_else(|| {
+                anyhow::anyhow!("wrong setting `control_plane.platform_keys[{at}]`: must be the SHA-256 of a key, 64 hex digits")
+            })
+        });
+        let public_url = control_plane.public_url.as_deref().filter(|url| !url.is_empty());
+        Ok(Checked {
+            platform_keys: platform_keys.collect::<anyhow::Result<_>>()?,
+            public_url: public_url.map(|url| base("public_url", url)).transpose()?,
+            schemas_url: base("schemas_url", &control_plane.schemas_url)?,
+            internal_token: self.internal_token()?,
+            policy: DestinationPolicy {
+                allow_http: self.delivery.allow_http,
+                allow_cidrs: self.delivery.allow_cidrs.clone(),
+            },
+        })
+    }
+
+    /// Checks all that a process of its own needs.
+    ///
+    /// # Errors
+    /// The first setting that is wrong or missing, by its name.
+    pub fn validate(&self) -> anyhow::Result<()> {
+        self.check()?;
+        self.keyring()?;
+        for (name, listen) in [
+            ("control_plane.listen", &self.control_plane.listen),
+            ("admin.listen", &self.admin.listen),
+        ] {
+            let parsed = listen.parse::<SocketAddr>();
+            anyhow::ensure!(
+                parsed.is_ok() || listen.rsplit_once(':').is_some(),
+                "wrong setting `{name}`: must be an address such as `0.0.0.0:8080`"
+            );
+        }
+        anyhow::ensure!(
+            !self.database.url.is_empty(),
+            "the setting `database.url` is missing, such as `postgres://millrace@localhost/millrace`"
+        );
+        anyhow::ensure!(
+            (2..=1_000).contains(&self.database.max_connections),
+            "wrong setting `database.max_connections`: must be from 2 to 1,000"
+        );
+        Ok(())
+    }
+
+    /// What secrets are sealed with.
+    pub(crate) fn keyring(&self) -> anyhow::Result<Keyring> {
+        Keyring::parse(self.seal.keys.reveal())
+            .map_err(|error| anyhow::anyhow!("wrong setting `seal.keys`: {error}"))
+    }
+
+    fn internal_token(&self) -> anyhow::Result<SecretHash> {
+        let token = self.internal.token.reveal();
+        anyhow::ensure!(
+            !token.is_empty(),
+            "the setting `internal.token` is missing: the secret that all services share"
+        );
+        anyhow::ensure!(
+            token.len() >= INTERNAL_TOKEN_MIN_CHARS && token.bytes().all(|b| b.is_ascii_graphic()),
+            "wrong setting `internal.token`: must be at least {INTERNAL_TOKEN_MIN_CHARS} printable ASCII characters, random"
+        );
+        Ok(SecretHash::of(token))
+    }
+}
+
+/// A URL that others are appended to, without a slash at its end.
+fn base(key: &str, text: &str) -> anyhow::Result<String> {
+    let url = Url::parse(text).ok().filter(|url| {
+        let plain = url.query().is_none() && url.fragment().is_none();
+        matches!(url.scheme(), "http" | "https") && url.has_host() && plain
+    });
+    anyhow::ensure!(
+        url.is_some(),
+        "wrong setting `control_plane.{key}`: must be a URL such as `https://events.example.com`"
+    );
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// A list, or one text whose parts commas or spaces part: what an environment variable holds easily.
+fn list_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum ListOrText {
+        List(Vec<String>),
+        Text(String),
+    }
+    Ok(match ListOrText::deserialize(deserializer)? {
+        ListOrText::List(list) => list,
+        ListOrText::Text(text) => {
+            let parts = text.split([',', ' ']).filter(|part| !part.is_empty());
+            parts.map(ToOwned::to_owned).collect()
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_runtime::config::{SettingsArgs, load};
+
+    use super::*;
+
+    const TOKEN: &str = "internal.token=\"0123456789abcdef0123456789\"";
+
+    fn wrong(set: &[&str]) -> String {
+        let set = set.iter().map(|setting| (*setting).to_owned()).collect();
+        let args = SettingsArgs { set, ..SettingsArgs::default() };
+        load(&Settings::default(), &args)
+            .and_then(|settings| settings.validate())
+            .expect_err("wrong")
+            .to_string()
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named() {
+        assert!(wrong(&[]).contains("internal.token"));
+        assert!(wrong(&["internal.token=short"]).contains("internal.token"));
+        assert!(wrong(&[TOKEN]).contains("seal.keys"));
+        let keys = format!("seal.keys=\"{}\"", Keyring::generate("a").reveal());
+        assert!(wrong(&[TOKEN, &keys]).contains("database.url"));
+        for (key, value) in [
+            ("control_plane.platform_keys", "\"abc\""),
+            ("control_plane.public_url", "\"events.example.com\""),
+            ("control_plane.schemas_url", "\"\""),
+            ("control_plane.listen", "\"8080\""),
+            ("control_plane.listn", "\"0.0.0.0:8080\""),
+            ("delivery.allow_cidrs", "[\"10.0.0.0/33\"]"),
+            ("shutdown.grace", "\"soon\""),
+        ] {
+            let error = wrong(&[TOKEN, &keys, &format!("{key}={value}")]);
+            let word = key.rsplit('.').next().expect("a key");
+            assert!(error.contains(word) || error.contains("CIDR"), "{key}: {error}");
+        }
+    }
+
+    #[test]
+    fn platform_keys_are_a_list_or_a_text() {
+        let hash = SecretHash::of("key").to_hex();
+        for value in [format!("[\"{hash}\"]"), format!("\"{hash},{hash}\"")] {
+            let set = vec![TOKEN.to_owned(), format!("control_plane.platform_keys={value}")];
+            let args = SettingsArgs { set, ..SettingsArgs::default() };
+            let settings = load(&Settings::default(), &args).expect("valid");
+            assert!(!settings.check().expect("valid").platform_keys.is_empty());
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! gRPC: `millrace.v1` without publishing, and `ConfigService`. A face of the operations and nothing else.
+
+use std::{str::FromStr, sync::Arc, time::Duration};
+
+use axum::Router;
+use millrace_domain::ConfigVersion;
+use millrace_proto::{
+    internal::config_service_server::ConfigServiceServer,
+    v1::{
+        account_service_server::AccountServiceServer,
+        event_type_service_server::EventTypeServiceServer,
+        schema_service_server::SchemaServiceServer, sink_service_server::SinkServiceServer,
+        subscription_service_server::SubscriptionServiceServer,
+    },
+};
+use tokio::time::timeout;
+use tonic::{
+    Request, Response, Status,
+    metadata::{AsciiMetadataValue, MetadataMap},
+    service::Routes,
+};
+
+use crate::{
+    App,
+    auth::Caller,
+    commit::Committed,
+    paging::{self, SIZE_DEFAULT, SIZE_MAX},
+    status::{Failure, code, unavailable},
+    watch::Watch,
+};
+
+mod accounts;
+mod event_types;
+mod schemas;
+mod sinks;
+mod subscriptions;
+
+/// Full names of the services, for health.
+pub(crate) const SERVICES: [&str; 6] = [
+    "millrace.v1.AccountService",
+    "millrace.v1.EventTypeService",
+    "millrace.v1.SchemaService",
+    "millrace.v1.SinkService",
+    "millrace.v1.SubscriptionService",
+    "millrace.internal.v1.ConfigService",
+];
+
+/// The metadata that names the version of the configuration a mutation made.
+const VERSION_KEY: &str = "millrace-config-version";
+/// Longest a call may take.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// The services' routes, without a fallback: other services may share the port.
+pub(crate) fn routes(app: &Arc<App>, watch: Watch) -> Router {
+    let face = || Face { app: Arc::clone(app) };
+    Routes::new(SinkServiceServer::new(face()))
+        .add_service(SubscriptionServiceServer::new(face()))
+        .add_service(EventTypeServiceServer::new(face()))
+        .add_service(SchemaServiceServer::new(face()))
+        .add_service(AccountServiceServer::new(face()))
+        .add_service(ConfigServiceServer::new(watch))
+        .into_axum_router()
+        .reset_fallback()
+}
+
+/// Serves all services of `millrace.v1` that are control-plane's.
+struct Face {
+    app: Arc<App>,
+}
+
+impl Face {
+    async fn caller(&self, metadata: &MetadataMap) -> Result<Caller, Failure> {
+        let authorization = metadata.get("authorization").map(|value| value.as_bytes());
+        self.app.auth.caller(authorization).await
+    }
+
+    /// Finds out who asks, and does what they ask, within the deadline.
+    async fn within<'a, T, M, F>(
+        &'a self,
+        request: Request<T>,
+        operation: impl FnOnce(Caller, T) -> F,
+    ) -> Result<Response<M>, Status>
+    where
+        F: Future<Output = Result<Response<M>, Failure>> + Send + 'a,
+    {
+        let (metadata, _, message) = request.into_parts();
+        let done = timeout(DEADLINE, async {
+            let caller = self.caller(&metadata).await?;
+            operation(caller, message).await
+        });
+        done.await.unwrap_or_else(|_| Err(unavailable())).map_err(Status::from)
+    }
+}
+
+/// The answer to a mutation.
+fn committed<T, M>(done: Committed<T>, message: impl FnOnce(T) -> M) -> Response<M> {
+    let version: ConfigVersion = done.version;
+    let mut response = Response::new(message(done.value));
+    let value = version.to_string().parse::<AsciiMetadataValue>().expect("hex digits and a number");
+    response.metadata_mut().insert(VERSION_KEY, value);
+    response
+}
+
+/// Reads a SID that must be there.
+fn sid<S: FromStr>(field: &str, text: &str) -> Result<S, Failure>
+where
+    S::Err: ToString,
+{
+    text.parse().map_err(|error: S::Err| {
+        Failure::invalid(code::BAD_REQUEST, field, format!("is none: {}", error.to_string()))
+    })
+}
+
+/// Reads a SID that may be empty.
+fn optional_sid<S: FromStr>(field: &str, text: &str) -> Result<Option<S>, Failure>
+where
+    S::Err: ToString,
+{
+    if text.is_empty() { Ok(None) } else { sid(field, text).map(Some) }
+}
+
+/// A message inside a request that must be there.
+fn required<T>(field: &str, message: Option<T>) -> Result<T, Failure> {
+    message.ok_or_else(|| Failure::invalid(code::BAD_REQUEST, field, "is required"))
+}
+
+/// Refuses update masks with more than `description` in them; an empty one means that.
+fn check_mask(mask: Option<&prost_types::FieldMask>) -> Result<(), Failure> {
+    match mask.and_then(|mask| mask.paths.iter().find(|path| *path != "description")) {
+        Some(path) => Err(Failure::invalid(
+            code::BAD_REQUEST,
+            "update_mask",
+            format!("only `description` can be changed, not `{path}`"),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Which page is asked for.
+struct Asked<K> {
+    size: u32,
+    after: Option<K>,
+}
+
+impl<K: FromStr + ToString> Asked<K> {
+    fn read(page_size: i32, page_token: &str) -> Result<Self, Failure> {
+        let size = match u32::try_from(page_size) {
+            Ok(0) => SIZE_DEFAULT,
+            Ok(size) if size <= SIZE_MAX => size,
+            _ => {
+                let message = format!("must be from 1 to {SIZE_MAX}, or 0 for {SIZE_DEFAULT}");
+                return Err(Failure::invalid(code::PAGING, "page_size", message));
+            }
+        };
+        let after = match page_token {
+            "" => None,
+            token => Some(paging::key(token).ok_or_else(|| {
+                let message = "is not a token that this list gave";
+                Failure::invalid(code::PAGING, "page_token", message)
+            })?),
+        };
+        Ok(Self { size, after })
+    }
+
+    /// Cuts the rows to the page, and gives the token of the next.
+    fn next<T>(&self, rows: &mut Vec<T>, key: impl Fn(&T) -> K) -> String {
+        let more = paging::cut(rows, self.size);
+        rows.last().filter(|_| more).map(|row| paging::token(&key(row))).unwrap_or_default()
+    }
+}

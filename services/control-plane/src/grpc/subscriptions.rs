@@ -1,0 +1,159 @@
+//! `millrace.v1.SubscriptionService`.
+
+use millrace_domain::{Subscription, SubscriptionSid};
+use millrace_proto::v1::{self, subscription_service_server::SubscriptionService};
+use tonic::{Request, Response, Status};
+
+use super::{Asked, Face, check_mask, committed, optional_sid, required, sid};
+use crate::{
+    status::Failure,
+    subscriptions::{NewSubscription, Wanted},
+};
+
+/// How gRPC spells REST's fields.
+const NAMES: [(&str, &str); 3] = [
+    ("Description", "subscription.description"),
+    ("SinkSid", "subscription.sink_sid"),
+    ("Types", "subscription.types"),
+];
+
+#[tonic::async_trait]
+impl SubscriptionService for Face {
+    async fn create_subscription(
+        &self,
+        request: Request<v1::CreateSubscriptionRequest>,
+    ) -> Result<Response<v1::CreateSubscriptionResponse>, Status> {
+        self.within(request, |caller, request| async move {
+            let asked = required("subscription", request.subscription)?;
+            if let Some(named) = optional_sid("subscription.account_sid", &asked.account_sid)? {
+                caller.account("subscription.account_sid", Some(named))?;
+            }
+            let place = |at: usize| format!("subscription.types[{at}]");
+            let types = asked.types.into_iter().enumerate();
+            let new = NewSubscription {
+                description: asked.description,
+                sink: sid("subscription.sink_sid", &asked.sink_sid)?,
+                types: types.map(|(at, event)| wanted(&place(at), event)).collect(),
+            };
+            let created = self.app.subscriptions.create(caller, new).await;
+            let done = created.map_err(|failure| failure.spelt(&NAMES))?;
+            Ok(committed(done, |subscription| v1::CreateSubscriptionResponse {
+                subscription: Some((&subscription).into()),
+            }))
+        })
+        .await
+    }
+
+    async fn get_subscription(
+        &self,
+        request: Request<v1::GetSubscriptionRequest>,
+    ) -> Result<Response<v1::GetSubscriptionResponse>, Status> {
+        self.within(request, |caller, request| async move {
+            let fetched = self.app.subscriptions.fetch(caller, sid("sid", &request.sid)?).await?;
+            let subscription = Some((&fetched).into());
+            Ok(Response::new(v1::GetSubscriptionResponse { subscription }))
+        })
+        .await
+    }
+
+    async fn list_subscriptions(
+        &self,
+        request: Request<v1::ListSubscriptionsRequest>,
+    ) -> Result<Response<v1::ListSubscriptionsResponse>, Status> {
+        self.within(request, |caller, request| async move {
+            let named = optional_sid("account_sid", &request.account_sid)?;
+            let account = caller.account("account_sid", named)?;
+            let sink = optional_sid("sink_sid", &request.sink_sid)?;
+            let asked = Asked::<SubscriptionSid>::read(request.page_size, &request.page_token)?;
+            let list = self.app.subscriptions.list(account, sink, asked.after, asked.size + 1);
+            let mut listed = list.await?;
+            let next_page_token = asked.next(&mut listed, |row: &Subscription| row.sid);
+            let subscriptions = listed.iter().map(Into::into).collect();
+            Ok(Response::new(v1::ListSubscriptionsResponse { subscriptions, next_page_token }))
+        })
+        .await
+    }
+
+    async fn update_subscription(
+        &self,
+        request: Request<v1::UpdateSubscriptionRequest>,
+    ) -> Result<Response<v1::UpdateSubscriptionResponse>, Status> {
+        self.within(request, |caller, request| async move {
+            check_mask(request.update_mask.as_ref())?;
+            let asked = required("subscription", request.subscription)?;
+            let sid = sid("subscription.sid", &asked.sid)?;
+            let described = self.app.subscriptions.describe(caller, sid, &asked.description).await;
+            let done = described.map_err(|failure| failure.spelt(&NAMES))?;
+            Ok(committed(done, |subscription| v1::UpdateSubscriptionResponse {
+                subscription: Some((&subscription).into()),
+            }))
+        })
+        .await
+    }
+
+    async fn delete_subscription(
+        &self,
+        request: Request<v1::DeleteSubscriptionRequest>,
+    ) -> Result<Response<v1::DeleteSubscriptionResponse>, Status> {
+        self.within(request, |caller, request| async move {
+            let done = self.app.subscriptions.delete(caller, sid("sid", &request.sid)?).await?;
+            Ok(committed(done, |()| v1::DeleteSubscriptionResponse {}))
+        })
+        .await
+    }
+
+    async fn add_subscribed_event(
+        &self,
+        request: Request<v1::AddSubscribedEventRequest>,
+    ) -> Result<Response<v1::AddSubscribedEventResponse>, Status> {
+        self.within(request, |caller, request| async move {
+            let sid = sid("subscription_sid", &request.subscription_sid)?;
+            let wanted = of_request(request.subscribed_event)?;
+            let done = self.app.subscriptions.add(caller, sid, &wanted).await?;
+            Ok(committed(done, |event| v1::AddSubscribedEventResponse {
+                subscribed_event: Some((&event).into()),
+            }))
+        })
+        .await
+    }
+
+    async fn update_subscribed_event(
+        &self,
+        request: Request<v1::UpdateSubscribedEventRequest>,
+    ) -> Result<Response<v1::UpdateSubscribedEventResponse>, Status> {
+        self.within(request, |caller, request| async move {
+            let sid = sid("subscription_sid", &request.subscription_sid)?;
+            let wanted = of_request(request.subscribed_event)?;
+            let done = self.app.subscriptions.pin(caller, sid, &wanted).await?;
+            Ok(committed(done, |event| v1::UpdateSubscribedEventResponse {
+                subscribed_event: Some((&event).into()),
+            }))
+        })
+        .await
+    }
+
+    async fn remove_subscribed_event(
+        &self,
+        request: Request<v1::RemoveSubscribedEventRequest>,
+    ) -> Result<Response<v1::RemoveSubscribedEventResponse>, Status> {
+        self.within(request, |caller, request| async move {
+            let sid = sid("subscription_sid", &request.subscription_sid)?;
+            let done = self.app.subscriptions.remove(caller, sid, &request.r#type).await?;
+            Ok(committed(done, |()| v1::RemoveSubscribedEventResponse {}))
+        })
+        .await
+    }
+}
+
+fn of_request(event: Option<v1::SubscribedEvent>) -> Result<Wanted, Failure> {
+    Ok(wanted("subscribed_event", required("subscribed_event", event)?))
+}
+
+fn wanted(place: &str, event: v1::SubscribedEvent) -> Wanted {
+    Wanted {
+        event_type: event.r#type,
+        schema_version: Some(event.schema_version).filter(|version| *version > 0),
+        type_field: format!("{place}.type"),
+        version_field: format!("{place}.schema_version"),
+    }
+}

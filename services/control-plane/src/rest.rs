@@ -1,0 +1,92 @@
+//! REST as `events/v1` speaks it: form in, JSON out, numbered errors. A face of the operations and nothing else.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{Method, StatusCode, Uri, header},
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use tokio::time::timeout;
+
+use crate::{
+    App,
+    status::{Failure, Kind, code, unavailable},
+};
+
+mod answer;
+mod form;
+mod listing;
+mod request;
+mod schemas;
+mod sinks;
+mod subscribed_events;
+mod subscriptions;
+mod types;
+
+/// Longest a request may take, its body (10 s at most) included.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// The routes under `/v1`, without a fallback: other services may share the port.
+pub(crate) fn routes(app: Arc<App>) -> Router {
+    let catalog = Router::new()
+        .route("/v1/Types", get(types::list))
+        .route("/v1/Types/{type}", get(types::fetch))
+        .route("/v1/Schemas/{id}", get(schemas::fetch))
+        .route("/v1/Schemas/{id}/Versions", get(schemas::versions))
+        .route("/v1/Schemas/{id}/Versions/{version}", get(schemas::version))
+        .route("/v1/Schemas/{id}/Versions/{version}/Raw", get(schemas::raw))
+        .method_not_allowed_fallback(|method, uri| method_not_allowed(method, uri, true));
+    let resources = Router::new()
+        .route("/v1/Sinks", get(sinks::list).post(sinks::create))
+        .route("/v1/Sinks/{sid}", get(sinks::fetch).post(sinks::update).delete(sinks::delete))
+        .route("/v1/Sinks/{sid}/Test", post(sinks::test))
+        .route("/v1/Sinks/{sid}/Validate", post(sinks::validate))
+        .route("/v1/Subscriptions", get(subscriptions::list).post(subscriptions::create))
+        .route(
+            "/v1/Subscriptions/{sid}",
+            get(subscriptions::fetch).post(subscriptions::update).delete(subscriptions::delete),
+        )
+        .route(
+            "/v1/Subscriptions/{sid}/SubscribedEvents",
+            get(subscribed_events::list).post(subscribed_events::create),
+        )
+        .route(
+            "/v1/Subscriptions/{sid}/SubscribedEvents/{type}",
+            get(subscribed_events::fetch)
+                .post(subscribed_events::update)
+                .delete(subscribed_events::delete),
+        )
+        .method_not_allowed_fallback(|method, uri| method_not_allowed(method, uri, false));
+    resources.merge(catalog).layer(from_fn(within_deadline)).with_state(app)
+}
+
+/// Answers what no service of a port knows: in gRPC's words where gRPC asked, and with 20404 otherwise.
+pub(crate) async fn not_found(request: Request) -> Response {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")) {
+        return tonic::Status::unimplemented("no such method").into_http::<axum::body::Body>();
+    }
+    let path = request.uri().path();
+    let message = format!("The requested resource {path} was not found");
+    Failure::new(Kind::NotFound, code::NOT_FOUND, message).into_response()
+}
+
+async fn method_not_allowed(method: Method, uri: Uri, of_catalog: bool) -> Failure {
+    let code = if of_catalog { code::SCHEMA_METHOD } else { code::METHOD };
+    let message = format!("{method} is not allowed on {}", uri.path());
+    Failure::new(Kind::MethodNotAllowed, code, message)
+}
+
+async fn within_deadline(request: Request, next: Next) -> Response {
+    match timeout(DEADLINE, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => unavailable().into_response(),
+    }
+}
+
+/// 204, for a deletion.
+const NO_CONTENT: StatusCode = StatusCode::NO_CONTENT;

@@ -1,0 +1,185 @@
+//! A page of a list as `events/v1` answers it: rows under their key, and `meta` with the neighbours' URLs.
+
+use std::{collections::VecDeque, future::Future, str::FromStr};
+
+use axum::{http::StatusCode, response::Response};
+use form_urlencoded::byte_serialize;
+use serde_json::{Map, Value, json};
+
+use super::{answer::json as answer, form::Fields, request::Base};
+use crate::{
+    paging::{self, SIZE_DEFAULT, SIZE_MAX},
+    status::{Failure, code},
+};
+
+/// What a query says of the page.
+pub(super) struct Paged<K> {
+    size: u32,
+    /// For the caller only: the token says where a page starts.
+    index: u64,
+    after: Option<K>,
+    /// Repeated in every URL, before the rest.
+    filters: Vec<(&'static str, String)>,
+}
+
+/// Rows of a page, and where its neighbours start.
+struct Rows<T, K> {
+    rows: Vec<T>,
+    next: Option<K>,
+    previous: Previous<K>,
+}
+
+enum Previous<K> {
+    None,
+    First,
+    After(K),
+}
+
+impl<K: FromStr + ToString + Clone + Ord> Paged<K> {
+    /// Reads `PageSize`, `Page` and `PageToken`; `filters` are the query's other parameters that count.
+    pub(super) fn read(query: &Fields, filters: &[&'static str]) -> Result<Self, Failure> {
+        let after = match query.one("PageToken")?.filter(|token| !token.is_empty()) {
+            Some(token) => Some(paging::key(token).ok_or_else(|| {
+                let message = "is not a token that this list gave";
+                Failure::invalid(code::PAGING, "PageToken", message)
+            })?),
+            None => None,
+        };
+        let mut kept = Vec::new();
+        for filter in filters {
+            if let Some(value) = query.one(filter)? {
+                kept.push((*filter, value.to_owned()));
+            }
+        }
+        Ok(Self { size: size(query)?, index: index(query)?, after, filters: kept })
+    }
+
+    /// Reads the page by `list`, which gives up to so many rows after a key, and answers it.
+    pub(super) async fn answer<T, F, R>(
+        self,
+        place: Place<'_>,
+        list: impl Fn(Option<K>, u32) -> F,
+        key: impl Fn(&T) -> K,
+        render: R,
+    ) -> Result<Response, Failure>
+    where
+        F: Future<Output = Result<Vec<T>, Failure>>,
+        R: Fn(&T) -> Value,
+    {
+        let Rows { rows, next, previous } = self.rows(list, key).await?;
+        let url = |index: u64, after: Option<&K>| self.url(&place, index, after);
+        let before = self.index.saturating_sub(1);
+        let meta = json!({
+            "page": self.index,
+            "page_size": self.size,
+            "first_page_url": url(0, None),
+            "previous_page_url": match &previous {
+                Previous::None => None,
+                Previous::First => Some(url(before, None)),
+                Previous::After(key) => Some(url(before, Some(key))),
+            },
+            "url": url(self.index, self.after.as_ref()),
+            "next_page_url": next.as_ref().map(|key| url(self.index.saturating_add(1), Some(key))),
+            "key": place.key,
+        });
+        let mut body = Map::new();
+        body.insert(place.key.to_owned(), rows.iter().map(render).collect());
+        body.insert("meta".to_owned(), meta);
+        Ok(answer(StatusCode::OK, Value::Object(body)))
+    }
+
+    async fn rows<T, F>(
+        &self,
+        list: impl Fn(Option<K>, u32) -> F,
+        key: impl Fn(&T) -> K,
+    ) -> Result<Rows<T, K>, Failure>
+    where
+        F: Future<Output = Result<Vec<T>, Failure>>,
+    {
+        let mut rows = list(self.after.clone(), self.size + 1).await?;
+        let more = paging::cut(&mut rows, self.size);
+        let next = rows.last().filter(|_| more).map(&key);
+        let previous = match &self.after {
+            None => Previous::None,
+            Some(after) => self.previous(after, list, key).await?,
+        };
+        Ok(Rows { rows, next, previous })
+    }
+
+    /// Finds the start of the page before by reading the list up to this one: lists are short, and few callers go back.
+    async fn previous<T, F>(
+        &self,
+        after: &K,
+        list: impl Fn(Option<K>, u32) -> F,
+        key: impl Fn(&T) -> K,
+    ) -> Result<Previous<K>, Failure>
+    where
+        F: Future<Output = Result<Vec<T>, Failure>>,
+    {
+        let kept = usize::try_from(self.size).expect("a page is small") + 1;
+        let (mut before, mut start) = (VecDeque::with_capacity(kept + 1), None);
+        loop {
+            let rows = list(start, SIZE_MAX).await?;
+            let (keys, full) = (rows.iter().map(&key), rows.len() >= SIZE_MAX as usize);
+            start = rows.last().map(&key);
+            for key in keys.take_while(|key| key <= after) {
+                before.push_back(key);
+                if before.len() > kept {
+                    before.pop_front();
+                }
+            }
+            if !full || start.as_ref().is_none_or(|last| last >= after) {
+                break;
+            }
+        }
+        Ok(match before.pop_front() {
+            None => Previous::None,
+            Some(key) if before.len() + 1 == kept => Previous::After(key),
+            Some(_) => Previous::First,
+        })
+    }
+
+    fn url(&self, place: &Place<'_>, index: u64, after: Option<&K>) -> String {
+        let mut url = format!("{}{}?", place.base.0, place.path);
+        for (name, value) in &self.filters {
+            url.push_str(name);
+            url.push('=');
+            url.extend(byte_serialize(value.as_bytes()));
+            url.push('&');
+        }
+        url.push_str(&format!("PageSize={}&Page={index}", self.size));
+        if let Some(after) = after {
+            url.push_str("&PageToken=");
+            url.push_str(&paging::token(after));
+        }
+        url
+    }
+}
+
+/// Which list, and where it is.
+pub(super) struct Place<'a> {
+    pub(super) key: &'static str,
+    pub(super) path: &'a str,
+    pub(super) base: &'a Base,
+}
+
+fn size(query: &Fields) -> Result<u32, Failure> {
+    let Some(text) = query.one("PageSize")? else { return Ok(SIZE_DEFAULT) };
+    match text.parse::<u64>() {
+        Ok(size) if size > SIZE_MAX.into() => {
+            Err(Failure::invalid(code::PAGE_SIZE, "PageSize", format!("is larger than {SIZE_MAX}")))
+        }
+        Ok(size) if size > 0 => Ok(u32::try_from(size).expect("at most a thousand")),
+        _ => Err(Failure::invalid(
+            code::PAGING,
+            "PageSize",
+            format!("must be a whole number from 1 to {SIZE_MAX}"),
+        )),
+    }
+}
+
+fn index(query: &Fields) -> Result<u64, Failure> {
+    let Some(text) = query.one("Page")? else { return Ok(0) };
+    let wrong = |_| Failure::invalid(code::PAGING, "Page", "must be a whole number from 0");
+    text.parse::<u64>().map_err(wrong)
+}

@@ -1,0 +1,140 @@
+//! What is read off a request: who asks, the form, the query, the path, and the URL that the caller knows us by.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    extract::{FromRequest, FromRequestParts, Path, Request},
+    http::{HeaderMap, header, request::Parts},
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use millrace_domain::AccountSid;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::form::Fields;
+use crate::{
+    App,
+    auth::Caller,
+    status::{About, Failure, Kind, code},
+};
+
+/// Largest body.
+const BODY_MAX_BYTES: usize = 1024 * 1024;
+/// Longest wait for the whole of a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The header by which a platform key names the account it acts for.
+pub(super) const ACCOUNT_HEADER: &str = "Millrace-Account-Sid";
+
+/// Who asks; a platform key that names an account acts as that account.
+impl FromRequestParts<Arc<App>> for Caller {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
+        let authorization = parts.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+        let caller = app.auth.caller(authorization).await?;
+        let Some(named) = parts.headers.get(ACCOUNT_HEADER) else { return Ok(caller) };
+        let sid = named.to_str().ok().and_then(|sid| sid.parse::<AccountSid>().ok());
+        let sid = sid.ok_or_else(|| {
+            let message = "must be `AC` followed by 32 hex digits";
+            Failure::invalid(code::BAD_REQUEST, ACCOUNT_HEADER, message)
+        })?;
+        let account = caller.account(ACCOUNT_HEADER, Some(sid))?;
+        if caller == Self::Platform {
+            let found = app.store.account(account).await;
+            found.map_err(|error| Failure::of_store(error, About::Account).at(ACCOUNT_HEADER))?;
+        }
+        Ok(Self::Account(account))
+    }
+}
+
+/// The form in the body.
+pub(super) struct Form(pub(super) Fields);
+
+impl FromRequest<Arc<App>> for Form {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _: &Arc<App>) -> Result<Self, Failure> {
+        let (parts, body) = request.into_parts();
+        let reading = Limited::new(body, BODY_MAX_BYTES).collect();
+        let bytes = match timeout(BODY_TIMEOUT, reading).await {
+            Err(_) => return Err(too_slow()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
+            Ok(Err(_)) => {
+                let message = "the body ended before its end";
+                return Err(Failure::new(Kind::Invalid, code::BAD_REQUEST, message));
+            }
+            Ok(Ok(body)) => body.to_bytes(),
+        };
+        if !bytes.is_empty() {
+            check_content_type(&parts.headers)?;
+        }
+        Fields::parse(&bytes).map(Self)
+    }
+}
+
+/// The query.
+pub(super) struct Query(pub(super) Fields);
+
+impl FromRequestParts<Arc<App>> for Query {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Failure> {
+        Fields::parse(parts.uri.query().unwrap_or_default().as_bytes()).map(Self)
+    }
+}
+
+/// The variable segments of the path. What does not decode names nothing.
+pub(super) struct At<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Arc<App>> for At<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
+        let path = Path::<T>::from_request_parts(parts, app).await;
+        path.map(|Path(segments)| Self(segments)).map_err(|_| {
+            let message = format!("The requested resource {} was not found", parts.uri.path());
+            Failure::new(Kind::NotFound, code::NOT_FOUND, message)
+        })
+    }
+}
+
+/// What absolute URLs start with: `control_plane.public_url`, or else `http` and the host that the caller asked.
+pub(super) struct Base(pub(super) String);
+
+impl FromRequestParts<Arc<App>> for Base {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
+        if let Some(url) = &app.site.public_url {
+            return Ok(Self(url.clone()));
+        }
+        // HTTP/2 has the host in the URI, HTTP/1.1 in a header.
+        let asked = parts.uri.authority().map(|authority| authority.as_str());
+        let header = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = asked.or(header).filter(|host| !host.is_empty()).unwrap_or("localhost");
+        Ok(Self(format!("http://{host}")))
+    }
+}
+
+fn check_content_type(headers: &HeaderMap) -> Result<(), Failure> {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = value.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Ok(());
+    }
+    let message = match essence {
+        "" => "must be `application/x-www-form-urlencoded`".to_owned(),
+        other => format!("must be `application/x-www-form-urlencoded`, not `{other}`"),
+    };
+    Err(Failure::new(Kind::UnsupportedMediaType, code::BAD_REQUEST, message).at("Content-Type"))
+}
+
+fn too_large() -> Failure {
+    let message = format!("the body is larger than {BODY_MAX_BYTES} bytes");
+    Failure::new(Kind::TooLarge, code::BAD_REQUEST, message)
+}
+
+fn too_slow() -> Failure {
+    let message = format!("the body did not end within {} s", BODY_TIMEOUT.as_secs());
+    Failure::new(Kind::BodyTimeout, code::BAD_REQUEST, message)
+}

@@ -1,0 +1,155 @@
+//! `/v1/Sinks`.
+
+use std::sync::Arc;
+
+use axum::{extract::State, http::StatusCode};
+use millrace_domain::{Sink, SinkConfiguration, SinkSid, SinkStatus};
+use millrace_store::SinkFilter;
+use serde_json::{Value, json};
+
+use super::{
+    NO_CONTENT,
+    answer::{Answer, committed, date, json as answer},
+    form::Fields,
+    listing::{Paged, Place},
+    request::{ACCOUNT_HEADER, At, Base, Form, Query},
+};
+use crate::{
+    App,
+    auth::Caller,
+    status::{Failure, Kind, code},
+};
+
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    base: Base,
+    Form(form): Form,
+) -> Answer {
+    let account = caller.account(ACCOUNT_HEADER, None)?;
+    let description = form.required("Description", code::SINK_INVALID)?;
+    let sink_type = form.required("SinkType", code::SINK_INVALID)?;
+    let configuration = form.required("SinkConfiguration", code::SINK_INVALID)?;
+    let configuration = SinkConfiguration::parse(sink_type, configuration)
+        .map_err(|refusal| Failure::refused(code::SINK_INVALID, refusal))?;
+    let done = app.sinks.create(account, description.to_owned(), configuration).await?;
+    Ok(committed(done.version, answer(StatusCode::CREATED, render(&base, &done.value))))
+}
+
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    base: Base,
+    Query(query): Query,
+) -> Answer {
+    let account = caller.account(ACCOUNT_HEADER, None)?;
+    let filter = filter(&query)?;
+    let paged = Paged::<SinkSid>::read(&query, &["InUse", "Status"])?;
+    let place = Place { key: "sinks", path: "/v1/Sinks", base: &base };
+    let list = |after, limit| app.sinks.list(account, &filter, after, limit);
+    paged.answer(place, list, |sink: &Sink| sink.sid, |sink| render(&base, sink)).await
+}
+
+pub(super) async fn fetch(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    base: Base,
+    At(sid): At<String>,
+) -> Answer {
+    let sink = app.sinks.fetch(caller, parse_sid(&sid)?).await?;
+    Ok(answer(StatusCode::OK, render(&base, &sink)))
+}
+
+pub(super) async fn update(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    base: Base,
+    At(sid): At<String>,
+    Form(form): Form,
+) -> Answer {
+    let sid = parse_sid(&sid)?;
+    let description = form.required("Description", code::SINK_INVALID)?;
+    let done = app.sinks.describe(caller, sid, description).await?;
+    Ok(committed(done.version, answer(StatusCode::OK, render(&base, &done.value))))
+}
+
+pub(super) async fn delete(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    At(sid): At<String>,
+) -> Answer {
+    let done = app.sinks.delete(caller, parse_sid(&sid)?).await?;
+    Ok(committed(done.version, NO_CONTENT))
+}
+
+/// Not built: a test event needs the deliverer's `DeliveryService`.
+pub(super) async fn test(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    At(sid): At<String>,
+) -> Answer {
+    app.sinks.fetch(caller, parse_sid(&sid)?).await?;
+    let message = "test events are not built yet: publish an event of a subscribed type instead";
+    Err(Failure::new(Kind::NotBuilt, code::NOT_BUILT, message))
+}
+
+/// Always valid, as Event Streams answers since sinks are active at once
+/// (<https://www.twilio.com/docs/events/event-streams/sink-resource/validate>).
+pub(super) async fn validate(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    At(sid): At<String>,
+    Form(form): Form,
+) -> Answer {
+    app.sinks.fetch(caller, parse_sid(&sid)?).await?;
+    form.required("TestId", code::BAD_REQUEST)?;
+    Ok(answer(StatusCode::CREATED, json!({ "result": "valid" })))
+}
+
+/// Reads the SID of a sink, a parameter or a segment of the path.
+pub(super) fn parse_sid(sid: &str) -> Result<SinkSid, Failure> {
+    sid.parse().map_err(|_| {
+        let message = format!("`{sid}` is no SID of a sink: `DG` followed by 32 hex digits");
+        Failure::new(Kind::Invalid, code::SINK_SID, message)
+    })
+}
+
+fn filter(query: &Fields) -> Result<SinkFilter, Failure> {
+    let wrong =
+        |field: &str, message: &str| Err(Failure::invalid(code::BAD_REQUEST, field, message));
+    let in_use = match query.one("InUse")? {
+        None | Some("") => None,
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        Some(_) => return wrong("InUse", "must be `true` or `false`"),
+    };
+    let status = match query.one("Status")? {
+        None | Some("") => None,
+        Some("initialized") => Some(SinkStatus::Initialized),
+        Some("validating") => Some(SinkStatus::Validating),
+        Some("active") => Some(SinkStatus::Active),
+        Some("failed") => Some(SinkStatus::Failed),
+        Some(_) => {
+            return wrong("Status", "must be `initialized`, `validating`, `active` or `failed`");
+        }
+    };
+    Ok(SinkFilter { in_use, status })
+}
+
+fn render(base: &Base, sink: &Sink) -> Value {
+    let url = format!("{}/v1/Sinks/{}", base.0, sink.sid);
+    json!({
+        "sid": sink.sid,
+        "description": sink.description,
+        "sink_configuration": sink.configuration.to_json(),
+        "sink_type": sink.configuration.sink_type().as_str(),
+        "status": sink.status.as_str(),
+        "date_created": date(sink.created),
+        "date_updated": date(sink.updated),
+        "links": {
+            "sink_test": format!("{url}/Test"),
+            "sink_validate": format!("{url}/Validate"),
+        },
+        "url": url,
+    })
+}

@@ -1,0 +1,145 @@
+//! `/v1/Subscriptions`.
+
+use std::sync::Arc;
+
+use axum::{extract::State, http::StatusCode};
+use millrace_domain::{Subscription, SubscriptionSid};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    NO_CONTENT,
+    answer::{Answer, committed, date, json as answer},
+    form::Fields,
+    listing::{Paged, Place},
+    request::{ACCOUNT_HEADER, At, Base, Form, Query},
+    sinks,
+};
+use crate::{
+    App,
+    auth::Caller,
+    status::{Failure, Kind, code},
+    subscriptions::{NewSubscription, Wanted},
+};
+
+/// One value of `Types`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TypeParameter {
+    #[serde(rename = "type")]
+    event_type: String,
+    #[serde(default)]
+    schema_version: Option<u32>,
+}
+
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    base: Base,
+    Form(form): Form,
+) -> Answer {
+    form.refuse("Filter", "is not supported: a subscription takes every event of its types")?;
+    let description = form.required("Description", code::SUBSCRIPTION_INVALID)?.to_owned();
+    let sink = form.required("SinkSid", code::SUBSCRIPTION_INVALID)?;
+    let sink = sinks::parse_sid(sink).map_err(|failure| failure.at("SinkSid"))?;
+    let new = NewSubscription { description, sink, types: types(&form)? };
+    let done = app.subscriptions.create(caller, new).await?;
+    Ok(committed(done.version, answer(StatusCode::CREATED, render(&base, &done.value))))
+}
+
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    base: Base,
+    Query(query): Query,
+) -> Answer {
+    let account = caller.account(ACCOUNT_HEADER, None)?;
+    let sink = match query.one("SinkSid")?.filter(|sid| !sid.is_empty()) {
+        Some(sid) => Some(sinks::parse_sid(sid).map_err(|failure| failure.at("SinkSid"))?),
+        None => None,
+    };
+    let paged = Paged::<SubscriptionSid>::read(&query, &["SinkSid"])?;
+    let place = Place { key: "subscriptions", path: "/v1/Subscriptions", base: &base };
+    let list = |after, limit| app.subscriptions.list(account, sink, after, limit);
+    let key = |subscription: &Subscription| subscription.sid;
+    paged.answer(place, list, key, |subscription| render(&base, subscription)).await
+}
+
+pub(super) async fn fetch(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    base: Base,
+    At(sid): At<String>,
+) -> Answer {
+    let subscription = app.subscriptions.fetch(caller, parse_sid(&sid)?).await?;
+    Ok(answer(StatusCode::OK, render(&base, &subscription)))
+}
+
+pub(super) async fn update(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    base: Base,
+    At(sid): At<String>,
+    Form(form): Form,
+) -> Answer {
+    let sid = parse_sid(&sid)?;
+    form.refuse("Filter", "is not supported: a subscription takes every event of its types")?;
+    form.refuse("SinkSid", "cannot be changed: make a subscription to the other sink")?;
+    let Some(description) = form.one("Description")? else {
+        let subscription = app.subscriptions.fetch(caller, sid).await?;
+        return Ok(answer(StatusCode::OK, render(&base, &subscription)));
+    };
+    let done = app.subscriptions.describe(caller, sid, description).await?;
+    Ok(committed(done.version, answer(StatusCode::OK, render(&base, &done.value))))
+}
+
+pub(super) async fn delete(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    At(sid): At<String>,
+) -> Answer {
+    let done = app.subscriptions.delete(caller, parse_sid(&sid)?).await?;
+    Ok(committed(done.version, NO_CONTENT))
+}
+
+/// Reads the SID of a subscription. What is none is not found: the dictionary has no number of its own for it.
+pub(super) fn parse_sid(sid: &str) -> Result<SubscriptionSid, Failure> {
+    sid.parse().map_err(|_| {
+        let message = format!("subscription `{sid}` does not exist");
+        Failure::new(Kind::NotFound, code::SUBSCRIPTION_NOT_FOUND, message)
+    })
+}
+
+/// Reads the values of `Types`, one JSON object each.
+fn types(form: &Fields) -> Result<Vec<Wanted>, Failure> {
+    let read = |(position, text): (usize, &str)| {
+        let field = format!("Types[{position}]");
+        let parameter = serde_json::from_str::<TypeParameter>(text).map_err(|error| {
+            let message = format!(
+                "must be one JSON object such as `{{\"type\": \"com.example.order.paid\", \"schema_version\": 1}}`, the parameter repeated for every type: {error}"
+            );
+            Failure::invalid(code::SUBSCRIPTION_INVALID, &field, message)
+        })?;
+        Ok(Wanted {
+            event_type: parameter.event_type,
+            schema_version: parameter.schema_version,
+            type_field: format!("{field}.type"),
+            version_field: format!("{field}.schema_version"),
+        })
+    };
+    form.all("Types").filter(|text| !text.is_empty()).enumerate().map(read).collect()
+}
+
+fn render(base: &Base, subscription: &Subscription) -> Value {
+    let url = format!("{}/v1/Subscriptions/{}", base.0, subscription.sid);
+    json!({
+        "account_sid": subscription.account,
+        "sid": subscription.sid,
+        "date_created": date(subscription.created),
+        "date_updated": date(subscription.updated),
+        "description": subscription.description,
+        "sink_sid": subscription.sink,
+        "links": { "subscribed_events": format!("{url}/SubscribedEvents") },
+        "url": url,
+    })
+}

@@ -1,0 +1,306 @@
+//! One mapping of what went wrong to both faces: gRPC's status with field violations, REST's numbered error.
+//!
+//! The numbers are those of Twilio's error dictionary (<https://www.twilio.com/docs/api/errors>), except [`code::SUBSCRIPTION_LIMIT`]
+//! and [`code::NOT_BUILT`], for which the dictionary has none.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use millrace_domain::{Refusal, RefusalCode};
+use millrace_store::Error;
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// REST's numbers.
+pub(crate) mod code {
+    /// A parameter is wrong.
+    pub(crate) const BAD_REQUEST: u32 = 20001;
+    /// Who asks is not known.
+    pub(crate) const UNAUTHENTICATED: u32 = 20003;
+    /// The path has no such method.
+    pub(crate) const METHOD: u32 = 20004;
+    /// The account is suspended or closed.
+    pub(crate) const ACCOUNT_INACTIVE: u32 = 20005;
+    /// Not for this caller.
+    pub(crate) const DENIED: u32 = 20006;
+    /// More than 1,000 a page.
+    pub(crate) const PAGE_SIZE: u32 = 20007;
+    /// No such resource.
+    pub(crate) const NOT_FOUND: u32 = 20404;
+    /// There already.
+    pub(crate) const CONFLICT: u32 = 20409;
+    /// Our fault.
+    pub(crate) const INTERNAL: u32 = 20500;
+    /// Known to `events/v1` and not built yet; a number of our own.
+    pub(crate) const NOT_BUILT: u32 = 20501;
+    /// Not now.
+    pub(crate) const UNAVAILABLE: u32 = 20503;
+    /// A sink could not be created.
+    pub(crate) const SINK_INVALID: u32 = 91000;
+    /// No such sink.
+    pub(crate) const SINK_NOT_FOUND: u32 = 91001;
+    /// Wrong paging parameters.
+    pub(crate) const PAGING: u32 = 91002;
+    /// The account has all the sinks it may have.
+    pub(crate) const SINK_LIMIT: u32 = 91003;
+    /// No SID of a sink.
+    pub(crate) const SINK_SID: u32 = 91006;
+    /// Subscriptions use the sink.
+    pub(crate) const SINK_IN_USE: u32 = 91007;
+    /// The sink is not active.
+    pub(crate) const SINK_NOT_ACTIVE: u32 = 91100;
+    /// A subscription could not be created.
+    pub(crate) const SUBSCRIPTION_INVALID: u32 = 91101;
+    /// No such subscription.
+    pub(crate) const SUBSCRIPTION_NOT_FOUND: u32 = 91102;
+    /// A subscription must have a type.
+    pub(crate) const TYPES_EMPTY: u32 = 91103;
+    /// No such event type, or none that may be subscribed to.
+    pub(crate) const TYPE_NOT_FOUND: u32 = 91104;
+    /// The account has all the subscriptions it may have; a number of our own.
+    pub(crate) const SUBSCRIPTION_LIMIT: u32 = 91199;
+    /// A parameter about schemas or types is wrong.
+    pub(crate) const SCHEMA_INVALID: u32 = 91201;
+    /// No such schema, version or event type.
+    pub(crate) const SCHEMA_NOT_FOUND: u32 = 91202;
+    /// Schemas and event types cannot be changed so.
+    pub(crate) const SCHEMA_METHOD: u32 = 91203;
+}
+
+/// What kind of failure: decides gRPC's code and HTTP's status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Invalid,
+    TooLarge,
+    UnsupportedMediaType,
+    BodyTimeout,
+    MethodNotAllowed,
+    Unauthenticated,
+    PermissionDenied,
+    NotFound,
+    AlreadyExists,
+    FailedPrecondition,
+    LimitReached,
+    NotBuilt,
+    Unavailable,
+    Internal,
+}
+
+impl Kind {
+    fn grpc(self) -> tonic::Code {
+        match self {
+            Self::Invalid | Self::TooLarge | Self::UnsupportedMediaType => {
+                tonic::Code::InvalidArgument
+            }
+            Self::Unauthenticated => tonic::Code::Unauthenticated,
+            Self::PermissionDenied => tonic::Code::PermissionDenied,
+            Self::NotFound => tonic::Code::NotFound,
+            Self::AlreadyExists => tonic::Code::AlreadyExists,
+            Self::FailedPrecondition => tonic::Code::FailedPrecondition,
+            Self::LimitReached => tonic::Code::ResourceExhausted,
+            Self::NotBuilt | Self::MethodNotAllowed => tonic::Code::Unimplemented,
+            Self::BodyTimeout => tonic::Code::DeadlineExceeded,
+            Self::Unavailable => tonic::Code::Unavailable,
+            Self::Internal => tonic::Code::Internal,
+        }
+    }
+
+    fn http(self) -> StatusCode {
+        match self {
+            Self::Invalid | Self::FailedPrecondition | Self::LimitReached => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::PermissionDenied => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::AlreadyExists => StatusCode::CONFLICT,
+            Self::NotBuilt => StatusCode::NOT_IMPLEMENTED,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+/// What a store's error is about: decides REST's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum About {
+    Sink,
+    Subscription,
+    SubscribedEvent,
+    Catalog,
+    Account,
+}
+
+/// Why an operation was refused or failed, as both faces tell it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) kind: Kind,
+    pub(crate) code: u32,
+    /// As REST spells it; empty: of no field.
+    pub(crate) field: String,
+    pub(crate) message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: Kind, code: u32, message: impl Into<String>) -> Self {
+        Self { kind, code, field: String::new(), message: message.into() }
+    }
+
+    /// A wrong value of `field`.
+    pub(crate) fn invalid(code: u32, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), ..Self::new(Kind::Invalid, code, message) }
+    }
+
+    /// A refusal of the domain, under one of REST's numbers. A value that is too large is an invalid one: only a
+    /// body is answered with 413.
+    pub(crate) fn refused(code: u32, refusal: Refusal) -> Self {
+        let kind = match refusal.code {
+            RefusalCode::InvalidArgument | RefusalCode::TooLarge => Kind::Invalid,
+            RefusalCode::NotFound => Kind::NotFound,
+            RefusalCode::PermissionDenied => Kind::PermissionDenied,
+            RefusalCode::ResourceExhausted => Kind::LimitReached,
+            RefusalCode::Unavailable => Kind::Unavailable,
+        };
+        Self { field: refusal.field, ..Self::new(kind, code, refusal.message) }
+    }
+
+    /// Names the field that the failure is about.
+    pub(crate) fn at(self, field: impl Into<String>) -> Self {
+        Self { field: field.into(), ..self }
+    }
+
+    /// Spells the field as gRPC does: the first name that the field starts with is replaced.
+    pub(crate) fn spelt(mut self, names: &[(&str, &str)]) -> Self {
+        if let Some((rest, grpc)) = names
+            .iter()
+            .find_map(|(rest, grpc)| Some((self.field.strip_prefix(rest)?.to_owned(), grpc)))
+        {
+            self.field = format!("{grpc}{rest}");
+        }
+        self
+    }
+
+    /// What a store's error means to the caller. What only an operator can mend is logged here and not told.
+    pub(crate) fn of_store(error: Error, about: About) -> Self {
+        match error {
+            Error::NotFound { what } => {
+                Self::new(Kind::NotFound, not_found(about), format!("{what} does not exist"))
+            }
+            Error::AlreadyExists { what } => {
+                Self::new(Kind::AlreadyExists, code::CONFLICT, format!("{what} exists already"))
+            }
+            Error::InUse { what } if about == About::SubscribedEvent => Self::new(
+                Kind::FailedPrecondition,
+                code::TYPES_EMPTY,
+                format!(
+                    "{what} is the last event type of its subscription: delete the subscription"
+                ),
+            ),
+            Error::InUse { what } => Self::new(
+                Kind::FailedPrecondition,
+                code::SINK_IN_USE,
+                format!("{what} is in use: delete the subscriptions to it first"),
+            ),
+            Error::LimitReached { limit } => limit_reached(about, limit),
+            Error::SinkFailed => Self::new(
+                Kind::FailedPrecondition,
+                code::SINK_NOT_ACTIVE,
+                "the sink is failed: new subscriptions need an active one",
+            ),
+            Error::Unavailable { operation, source } => {
+                let cause = source.source();
+                tracing::warn!(operation, error = %source, cause, "the database did not serve a request");
+                unavailable()
+            }
+            Error::Unsealable { what } => {
+                tracing::error!(what, "a sealed secret does not open: check `seal.keys`");
+                Self::new(Kind::Internal, code::INTERNAL, "internal error")
+            }
+        }
+    }
+}
+
+/// Not possible at the moment.
+pub(crate) fn unavailable() -> Failure {
+    Failure::new(
+        Kind::Unavailable,
+        code::UNAVAILABLE,
+        "temporarily unavailable: try the same request again",
+    )
+}
+
+fn not_found(about: About) -> u32 {
+    match about {
+        About::Sink => code::SINK_NOT_FOUND,
+        About::Subscription => code::SUBSCRIPTION_NOT_FOUND,
+        About::SubscribedEvent => code::TYPE_NOT_FOUND,
+        About::Catalog => code::SCHEMA_NOT_FOUND,
+        About::Account => code::NOT_FOUND,
+    }
+}
+
+fn limit_reached(about: About, limit: u32) -> Failure {
+    let (code, what) = match about {
+        About::Sink => (code::SINK_LIMIT, "sinks an account may have"),
+        About::Subscription => (code::SUBSCRIPTION_LIMIT, "subscriptions an account may have"),
+        _ => (code::SUBSCRIPTION_INVALID, "event types a subscription may have"),
+    };
+    Failure::new(Kind::LimitReached, code, format!("the {limit} {what} are there already"))
+}
+
+impl From<Failure> for tonic::Status {
+    fn from(failure: Failure) -> Self {
+        let Failure { kind, field, message, .. } = failure;
+        if field.is_empty() {
+            return Self::new(kind.grpc(), message);
+        }
+        let details = ErrorDetails::with_bad_request_violation(&field, &message);
+        Self::with_error_details(kind.grpc(), format!("{field}: {message}"), details)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = self.kind.http();
+        let message = match self.field.as_str() {
+            "" => self.message,
+            field => format!("{field}: {}", self.message),
+        };
+        let more_info = match self.code {
+            code::NOT_BUILT | code::SUBSCRIPTION_LIMIT => String::new(),
+            code => format!("https://www.twilio.com/docs/errors/{code}"),
+        };
+        let body = serde_json::json!({
+            "code": self.code, "message": message, "more_info": more_info, "status": status.as_u16(),
+        });
+        let mut response = (status, Json(body)).into_response();
+        if self.kind == Kind::Unauthenticated {
+            let scheme = HeaderValue::from_static("Basic realm=\"Millrace\", charset=\"UTF-8\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grpc_status_carries_the_field_and_never_the_cause() {
+        let failure = Failure::invalid(code::SINK_INVALID, "SinkConfiguration.destination", "no")
+            .spelt(&[("Description", "sink.description"), ("SinkConfiguration", "sink.webhook")]);
+        let status = tonic::Status::from(failure);
+        let violations = status.get_details_bad_request().expect("details").field_violations;
+        assert_eq!(violations[0].field, "sink.webhook.destination");
+        let lost = Error::Unavailable { operation: "read a sink", source: "password=1".into() };
+        let status = tonic::Status::from(Failure::of_store(lost, About::Sink));
+        assert_eq!(status.code(), tonic::Code::Unavailable);
+        assert!(!status.message().contains("password"));
+    }
+}

@@ -1,0 +1,176 @@
+//! Who sees what: routers check credentials and match, deliverers send and sign.
+
+use millrace_domain::{
+    Account, ApiKey, Sink, Subscription, schema::SchemaVersion, secret::SecretHash,
+};
+use millrace_proto::internal::{
+    ConfigAccount, ConfigApiKey, ConfigEventType, ConfigSchemaVersion, ConfigSink,
+    ConfigSubscribedEvent, ConfigSubscription, Resource as Shape, ResourceKey,
+    resource::Resource as Wire, resource_key::Key,
+};
+use millrace_store::{Changed, Resource};
+use serde_json::{Map, Value};
+
+/// Whose eyes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum View {
+    /// Hashes of credentials, matching, schemas; no configurations, no secrets.
+    Router,
+    /// Accounts' tokens, sinks' configurations and signing secrets; nothing else.
+    Deliverer,
+}
+
+/// What a view sees of a change.
+pub(super) enum Shown {
+    Upsert(Shape),
+    Delete(ResourceKey),
+    Nothing,
+}
+
+impl View {
+    /// What the view sees of a change.
+    pub(super) fn changed(self, changed: Changed, schemas_url: &str) -> Shown {
+        let key = match changed {
+            Changed::Upserted(resource) => {
+                return self.show(resource, schemas_url).map_or(Shown::Nothing, Shown::Upsert);
+            }
+            Changed::SubscriptionDeleted(_) if self == Self::Deliverer => return Shown::Nothing,
+            Changed::SubscriptionDeleted(sid) => Key::SubscriptionSid(sid.to_string()),
+            Changed::SinkForgotten(sid) => Key::SinkSid(sid.to_string()),
+        };
+        Shown::Delete(ResourceKey { key: Some(key) })
+    }
+
+    /// What the view sees of a resource.
+    pub(super) fn show(self, resource: Resource, schemas_url: &str) -> Option<Shape> {
+        let router = self == Self::Router;
+        let wire = match resource {
+            Resource::Account(account) => Wire::Account(self.account(&account)),
+            Resource::Sink(sink) => Wire::Sink(self.sink(&sink)),
+            Resource::SinkTombstone(sid, account) => Wire::Sink(ConfigSink {
+                sid: sid.to_string(),
+                account_sid: account.to_string(),
+                deleted: true,
+                ..ConfigSink::default()
+            }),
+            Resource::ApiKey(key) if router => Wire::ApiKey(api_key(&key)),
+            Resource::Subscription(subscription) if router => {
+                Wire::Subscription(self::subscription(subscription))
+            }
+            Resource::EventType(event_type) if router => Wire::EventType(ConfigEventType {
+                r#type: event_type.name,
+                schema_id: event_type.schema_id,
+                status: event_type.status.as_str().to_owned(),
+            }),
+            Resource::SchemaVersion(version) if router => {
+                Wire::SchemaVersion(schema_version(version, schemas_url))
+            }
+            Resource::ApiKey(_)
+            | Resource::Subscription(_)
+            | Resource::EventType(_)
+            | Resource::SchemaVersion(_) => return None,
+        };
+        Some(Shape { resource: Some(wire) })
+    }
+
+    /// The platform keys that the view sees.
+    pub(super) fn platform_keys(self, hashes: &[SecretHash]) -> Vec<Shape> {
+        let seen = if self == Self::Router { hashes } else { &[] };
+        let shape = |hash: &SecretHash| Shape {
+            resource: Some(Wire::PlatformKeyHash(hash.as_bytes().to_vec().into())),
+        };
+        seen.iter().map(shape).collect()
+    }
+
+    fn account(self, account: &Account) -> ConfigAccount {
+        let mut shown = ConfigAccount {
+            sid: account.sid.to_string(),
+            parent_sid: account.parent.map(|sid| sid.to_string()).unwrap_or_default(),
+            status: account.status.as_str().to_owned(),
+            ..ConfigAccount::default()
+        };
+        match self {
+            Self::Router => {
+                let hash = account.auth_token.sha256();
+                shown.auth_token_hash = hash.as_bytes().to_vec().into();
+            }
+            Self::Deliverer => shown.auth_token = account.auth_token.reveal().to_owned(),
+        }
+        shown
+    }
+
+    fn sink(self, sink: &Sink) -> ConfigSink {
+        let mut shown = ConfigSink {
+            sid: sink.sid.to_string(),
+            account_sid: sink.account.to_string(),
+            ..ConfigSink::default()
+        };
+        if self == Self::Deliverer {
+            shown.configuration_json =
+                serde_json::to_string(&sink.configuration).expect("a configuration is JSON");
+            shown.signing_secret = sink.signing_secret.reveal().to_owned();
+        }
+        shown
+    }
+}
+
+fn api_key(key: &ApiKey) -> ConfigApiKey {
+    ConfigApiKey {
+        sid: key.sid.to_string(),
+        account_sid: key.account.to_string(),
+        secret_hash: key.secret_hash.as_bytes().to_vec().into(),
+    }
+}
+
+fn subscription(subscription: Subscription) -> ConfigSubscription {
+    let types = subscription.types.into_iter().map(|event| ConfigSubscribedEvent {
+        r#type: event.event_type,
+        schema_version: event.schema_version,
+    });
+    ConfigSubscription {
+        sid: subscription.sid.to_string(),
+        account_sid: subscription.account.to_string(),
+        sink_sid: subscription.sink.to_string(),
+        types: types.collect(),
+    }
+}
+
+fn schema_version(version: SchemaVersion, schemas_url: &str) -> ConfigSchemaVersion {
+    let document = version.document.and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    ConfigSchemaVersion {
+        dataschema: format!("{schemas_url}/{}/{}", version.schema_id, version.version),
+        document: document.map(|document| properties(&document).to_string()).unwrap_or_default(),
+        schema_id: version.schema_id,
+        version: version.version,
+    }
+}
+
+/// The properties of a schema and theirs, which is what projection looks at.
+fn properties(schema: &Value) -> Value {
+    let known = schema.get("properties").and_then(Value::as_object);
+    let inner = known.map(|known| {
+        known.iter().map(|(name, inner)| (name.clone(), properties(inner))).collect::<Map<_, _>>()
+    });
+    match inner {
+        Some(inner) => serde_json::json!({ "properties": inner }),
+        None => serde_json::json!({}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_domain::projection::Projection;
+
+    use super::*;
+
+    #[test]
+    fn a_router_projects_as_the_whole_document_would() {
+        let document = serde_json::json!({
+            "title": "A", "required": ["a"],
+            "properties": {"a": {"type": "string"}, "properties": {"properties": {"x": {}}}},
+        });
+        let slim = properties(&document);
+        assert_eq!(Projection::of_schema(&slim), Projection::of_schema(&document));
+        assert!(slim.get("title").is_none());
+    }
+}
