@@ -71,3 +71,57 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     eprintln!("error: {error:#}");
     ExitCode::FAILURE
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parses(line: &str) -> bool {
+        Cli::try_parse_from(line.split(' ')).is_ok()
+    }
+
+    #[test]
+    fn every_command_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn takes_the_commands_of_the_documentation() {
+        for line in [
+            "millrace sinks create --webhook http://a/ --description d --account-sid AC1 --auth-token t",
+            "millrace sinks --server http://a create --webhook http://a/ --method get --batch --description d",
+            "millrace sinks create --type webhook --configuration {} --description d --json",
+            "millrace sinks list --in-use --status active --limit 5",
+            "millrace sinks list --in-use=false",
+            "millrace sinks delete DG1 DG2",
+            "millrace subscriptions create --sink DG1 --type a.b --type a.c@4 --description d",
+            "millrace subscriptions list --sink DG1 --json",
+            "millrace types create a.b --schema A.B --platform-key k",
+            "millrace publish --file - --router http://a --batch 1000",
+            "millrace listen --listen 127.0.0.1:0 --auth-token t --signing-secret whsec_",
+            "millrace verify --url http://a --body b --header X-A:b --signing-secret s",
+            "millrace demo --generate",
+        ] {
+            assert!(parses(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_makes_no_sense() {
+        for line in [
+            "millrace sinks create --description d",
+            "millrace sinks create --webhook http://a/",
+            "millrace sinks create --configuration {} --description d",
+            "millrace sinks create --configuration {} --type webhook --webhook http://a/ --description d",
+            "millrace sinks create --configuration {} --type webhook --batch --description d",
+            "millrace subscriptions create --sink DG1 --description d",
+            "millrace types delete a.b",
+            "millrace publish --file - --batch 1001",
+            "millrace verify --url http://a",
+        ] {
+            assert!(!parses(line), "{line}");
+        }
+    }
+}

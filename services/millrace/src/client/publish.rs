@@ -14,7 +14,7 @@ use anyhow::Context;
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use millrace_proto::v1::publish_service_client::PublishServiceClient;
-use millrace_runtime::signal;
+use millrace_runtime::{CancellationToken, signal};
 use tokio::{io::AsyncRead, time::Instant};
 
 pub(crate) use self::{
@@ -94,7 +94,8 @@ pub(crate) async fn run(args: PublishArgs) -> anyhow::Result<ExitCode> {
 /// Publishes every batch; tells whether Ctrl-C came first.
 ///
 /// # Errors
-/// What cannot be read, and what the server refuses as a whole. What was in flight then is waited for.
+/// What cannot be read, and what the server refuses as a whole. Reading stops then, as it does at Ctrl-C, and what is in
+/// flight is waited for, so that the tally is whole; a second Ctrl-C does not wait.
 async fn publish_all(
     batches: Batches<Input>,
     sender: &Sender,
@@ -102,39 +103,42 @@ async fn publish_all(
     tally: &mut Tally,
     progress: &Progress,
 ) -> anyhow::Result<bool> {
-    let mut stop = Box::pin(signal::stop_requested());
-    let mut interrupted = false;
-    let mut failure = None;
-    {
-        let cuts = stream::try_unfold(batches, |mut batches| async move {
-            Ok::<_, anyhow::Error>(batches.next().await?.map(|cut| (cut, batches)))
-        });
-        // Reading stops at the signal; the batches that were cut are still sent and answered.
-        let stopped = async {
-            interrupted = (&mut stop).await.is_ok();
+    let (stop, mut interrupted, mut failure) = (CancellationToken::new(), false, None);
+    let cuts = stream::try_unfold(batches, |mut batches| async move {
+        Ok::<_, anyhow::Error>(batches.next().await?.map(|cut| (cut, batches)))
+    });
+    let mut published = std::pin::pin!(
+        cuts.take_until(stop.cancelled())
+            .map_ok(|cut| sender.publish_cut(cut))
+            .try_buffer_unordered(in_flight)
+    );
+    let mut signalled = Box::pin(signal::stop_requested());
+    loop {
+        let answered = tokio::select! {
+            // Both arms may be left at any time: the stream keeps what it has, and the other only waits for a signal.
+            answered = published.next() => answered,
+            signal = &mut signalled => {
+                signal?;
+                anyhow::ensure!(!interrupted, "interrupted: some batches were in flight");
+                interrupted = true;
+                stop.cancel();
+                signalled = Box::pin(signal::stop_requested());
+                continue;
+            }
         };
-        let mut published = std::pin::pin!(
-            cuts.take_until(stopped)
-                .map_ok(|cut| sender.publish_cut(cut))
-                .try_buffer_unordered(in_flight)
-        );
-        while let Some(answered) = published.next().await {
-            match answered {
-                Ok(answered) => {
-                    for rejection in &answered.rejections {
-                        progress.tell(rejection);
-                    }
-                    progress.advance(answered.bytes, answered.deliveries.len());
-                    tally.add(answered);
-                }
-                Err(error) => {
-                    failure = Some(error);
-                    break;
-                }
+        match answered {
+            None => return failure.map_or(Ok(interrupted), Err),
+            Some(Ok(answered)) => {
+                answered.rejections.iter().for_each(|rejection| progress.tell(rejection));
+                progress.advance(answered.bytes, answered.deliveries.len());
+                tally.add(answered);
+            }
+            Some(Err(error)) => {
+                stop.cancel();
+                failure.get_or_insert(error);
             }
         }
     }
-    failure.map_or(Ok(interrupted), Err)
 }
 
 /// A batch that was answered, and the lines before it that were none.

@@ -74,10 +74,10 @@ struct CreateArgs {
     #[arg(long, value_name = "URL", required_unless_present = "configuration")]
     webhook: Option<String>,
     /// How the webhook is called.
-    #[arg(long, requires = "webhook", default_value = "POST", ignore_case = true)]
+    #[arg(long, conflicts_with = "configuration", default_value = "POST", ignore_case = true)]
     method: MethodArg,
     /// Put several events into a request, up to 64 kB.
-    #[arg(long, requires = "webhook")]
+    #[arg(long, conflicts_with = "configuration")]
     batch: bool,
     /// The configuration as in `SinkConfiguration` of `events/v1`, for any type of sink.
     #[arg(long, value_name = "JSON", requires = "type", conflicts_with = "webhook")]
