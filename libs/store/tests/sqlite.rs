@@ -4,10 +4,11 @@ use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use millrace_store::{
-    Keyring, ResourceStore,
+    Changes, Keyring, ResourceStore,
     conformance::{self, Backend},
     sqlite,
 };
+use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 struct File {
@@ -75,7 +76,33 @@ async fn a_database_in_memory_outlives_calls_that_are_dropped() {
         assert!(all.into_iter().all(|found| found.is_ok_and(|found| found == account)), "{id}");
     }
     let other = sqlite::open_ephemeral(keyring()).await.expect("opens");
-    assert_eq!(other.version().await.expect("answers").seq, 0, "each is a database of its own");
+    let (version, other) = (store.version().await, other.version().await);
+    let (version, other) = (version.expect("answers"), other.expect("answers"));
+    assert_eq!(other.seq, 0, "each is a database of its own");
+    assert_ne!(other.epoch, version.epoch, "and of an epoch of its own");
+}
+
+#[tokio::test]
+async fn changes_before_what_was_compacted_are_gone() {
+    let file = File { directory: TempDir::new().expect("there is room") };
+    let store = sqlite::open(&file.path(), keyring()).await.expect("opens");
+    let mut version = store.version().await.expect("answers");
+    for id in 1..=3 {
+        store.create_account(&conformance::account(id)).await.expect("new");
+    }
+    let options = SqliteConnectOptions::new().filename(file.path());
+    let mut connection = options.connect().await.expect("connects");
+    let compact = "DELETE FROM changes WHERE seq <= 2; UPDATE meta SET compacted_through = 2";
+    sqlx::raw_sql(compact).execute(&mut connection).await.expect("compacts");
+
+    for (seq, expected) in [(0, None), (1, None), (2, Some(1)), (3, Some(0))] {
+        version.seq = seq;
+        let left = match store.changes(version, 10).await.expect("answers") {
+            Changes::Some(changes) => Some(changes.len()),
+            Changes::Gone => None,
+        };
+        assert_eq!(left, expected, "after {seq}");
+    }
 }
 
 #[tokio::test]
