@@ -100,12 +100,13 @@ fn nanos() -> Result<u32> {
 }
 
 /// A private PostgreSQL server on a port of its own; stopped at the end. What is committed survives a kill of the
-/// server, not of the machine: it never syncs.
+/// server, not of the machine: it never syncs, unless it was started durable.
 #[derive(Debug)]
 pub struct Server {
     binaries: PathBuf,
     directory: TempDir,
     port: u16,
+    durable: bool,
     process: Mutex<Option<Child>>,
 }
 
@@ -127,9 +128,21 @@ impl Server {
     /// # Errors
     /// Where the programs of PostgreSQL are not found, or fail.
     pub fn start() -> Result<Self> {
+        Self::make(false)
+    }
+
+    /// Like [`Server::start`], with PostgreSQL's own settings for durability: for measurements.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_durable() -> Result<Self> {
+        Self::make(true)
+    }
+
+    fn make(durable: bool) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("millrace-postgres-").tempdir()?;
         let (binaries, port) = (binaries()?, free_port()?);
-        let server = Self { binaries, directory, port, process: Mutex::new(None) };
+        let server = Self { binaries, directory, port, durable, process: Mutex::new(None) };
         if let Some(user) = other_user()? {
             let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
             std::os::unix::fs::chown(server.directory.path(), Some(uid), Some(gid))?;
@@ -184,6 +197,11 @@ impl Server {
         self.end(Signal::SIGKILL)
     }
 
+    /// Its first process; `None`: it does not run.
+    pub fn process_id(&self) -> Option<u32> {
+        self.process().as_ref().map(Child::id)
+    }
+
     /// Its URL, without a database.
     pub fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}", self.port)
@@ -201,12 +219,11 @@ impl Server {
         let mut command = self.command("postgres")?;
         command.arg("-D").arg(self.data()).arg("-p").arg(self.port.to_string());
         command.arg("-k").arg(self.directory.path());
-        for setting in [
-            "listen_addresses=127.0.0.1",
-            "max_connections=200",
-            "fsync=off",
-            "full_page_writes=off",
-        ] {
+        let unsafe_and_fast = ["fsync=off", "full_page_writes=off"];
+        let durability = if self.durable { &[][..] } else { &unsafe_and_fast };
+        for setting in
+            ["listen_addresses=127.0.0.1", "max_connections=200"].iter().chain(durability)
+        {
             command.args(["-c", setting]);
         }
         Ok(command.spawn()?)

@@ -102,6 +102,24 @@ impl Server {
         self.port
     }
 
+    /// Its process; `None`: it does not run.
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
+    /// Changes one of its settings (`CONFIG SET`) for as long as it runs.
+    ///
+    /// # Errors
+    /// If it does not answer, or has no such setting.
+    pub async fn configure(&self, name: &str, value: &str) -> Result<()> {
+        let client = redis::Client::open(self.url())?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut set = redis::cmd("CONFIG");
+        set.arg("SET").arg(name).arg(value);
+        let done = set.exec_async(&mut connection).await;
+        done.with_context(|| format!("Redis does not take `{name}` = `{value}`"))
+    }
+
     /// Where it keeps its files.
     pub fn directory(&self) -> &Path {
         self.directory.path()
