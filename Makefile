@@ -11,7 +11,8 @@ test: ## every test, against a private PostgreSQL and a private Redis
 	@.ci/test
 
 bench: ## measure throughput, cost and latency (an optimized build)
-	cargo run -q --release -p millrace-bench
+	@cargo build -q --release -p millrace -p millrace-bench
+	@$${CARGO_TARGET_DIR:-target}/release/millrace-bench
 
 fmt: ## format the sources
 	cargo fmt --all

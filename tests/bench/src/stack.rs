@@ -1,0 +1,107 @@
+//! Millrace as it is run: what to measure, what to ask, what to end.
+
+use std::{net::TcpListener, path::Path, process::Command};
+
+use anyhow::Result;
+use clap::ValueEnum;
+use tempfile::TempDir;
+
+use crate::{
+    child::Child,
+    setup::Api,
+    usage::{self, Usage},
+};
+
+mod embedded;
+mod servers;
+
+/// The ways to run Millrace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Its services as processes, on Redis and PostgreSQL.
+    Server,
+    /// `millrace dev`: one process, on files.
+    Embedded,
+}
+
+impl Mode {
+    /// What it is called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Embedded => "embedded",
+        }
+    }
+}
+
+/// A Millrace that runs; ends when it is dropped.
+pub(crate) struct Stack {
+    /// Where to ask what.
+    pub(crate) api: Api,
+    /// What is durable, and how.
+    pub(crate) durability: String,
+    services: Vec<Child>,
+    backing: Option<servers::Backing>,
+    _directory: TempDir,
+}
+
+impl Stack {
+    /// Starts the program `millrace` as `mode` says, and waits until it serves.
+    pub(crate) async fn start(mode: Mode, millrace: &Path) -> Result<Self> {
+        match mode {
+            Mode::Server => servers::start(millrace).await,
+            Mode::Embedded => embedded::start(millrace).await,
+        }
+    }
+
+    /// What each of its processes has used up to now, by name.
+    pub(crate) fn usage(&self) -> Result<Vec<(&'static str, Usage)>> {
+        let services = self.services.iter().map(|child| (child.name, child.pid()));
+        let backing = self.backing.iter().flat_map(servers::Backing::pids);
+        services.chain(backing).map(|(name, pid)| Ok((name, usage::of(pid)?))).collect()
+    }
+
+    /// The end of the log of each of its services.
+    pub(crate) fn logs(&self) -> String {
+        let log = |child: &Child| format!("--- {} ---\n{}\n", child.name, child.end_of_log());
+        self.services.iter().map(log).collect()
+    }
+
+    /// Ends it in order.
+    pub(crate) async fn stop(self) -> Result<()> {
+        // The reverse of the start: whoever asks ends before whom it asks.
+        for service in self.services.into_iter().rev() {
+            service.stop().await?;
+        }
+        Ok(())
+    }
+}
+
+/// A command of Millrace with settings.
+fn command(millrace: &Path, name: &str, settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(millrace);
+    command.arg(name);
+    for (key, value) in settings {
+        command.arg("--set").arg(format!("{key}={value}"));
+    }
+    command
+}
+
+/// A key that nobody else has: good enough for a server on loopback that lives for a minute.
+fn random_key(prefix: &str) -> Result<String> {
+    let mut random = [0; 24];
+    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut random)?;
+    Ok(format!("{prefix}{}", millrace_domain::secret::hex(&random)))
+}
+
+/// An account's SID.
+fn random_account_sid() -> Result<String> {
+    let mut random = [0; 16];
+    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut random)?;
+    Ok(format!("AC{}", millrace_domain::secret::hex(&random)))
+}
+
+/// An address on loopback that is free now.
+fn free_address() -> Result<String> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}
