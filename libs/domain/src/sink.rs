@@ -191,7 +191,7 @@ pub struct Sink {
     pub updated: Timestamp,
 }
 
-/// Checks a description: not empty, at most [`DESCRIPTION_MAX_BYTES`].
+/// Checks a description: not empty, at most [`DESCRIPTION_MAX_BYTES`], text that every database holds.
 ///
 /// # Errors
 /// A [`Refusal`] of field `Description`.
@@ -204,6 +204,9 @@ pub fn check_description(text: &str) -> Result<(), Refusal> {
             "Description",
             format!("is longer than {DESCRIPTION_MAX_BYTES} bytes"),
         ));
+    }
+    if text.contains('\0') {
+        return Err(Refusal::invalid("Description", "must not have the character NUL"));
     }
     Ok(())
 }
