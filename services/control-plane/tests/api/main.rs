@@ -1,0 +1,10 @@
+//! Both faces over real sockets and a real SQLite store.
+
+mod auth;
+mod body;
+mod grpc;
+mod harness;
+mod paging;
+mod refusals;
+mod rest;
+mod watch;
