@@ -16,6 +16,8 @@ mod verify;
 
 use std::process::ExitCode;
 
+pub(crate) use self::connection::DefaultArgs;
+
 /// The client commands.
 #[derive(clap::Subcommand)]
 pub(crate) enum ClientCommand {
@@ -28,12 +30,24 @@ pub(crate) enum ClientCommand {
 }
 
 /// Does what a client command says, and gives the exit code.
-pub(crate) async fn run(command: ClientCommand) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(command: ClientCommand, defaults: DefaultArgs) -> anyhow::Result<ExitCode> {
     match command {
-        ClientCommand::Sinks(args) => sinks::run(args).await,
-        ClientCommand::Subscriptions(args) => subscriptions::run(args).await,
-        ClientCommand::Types(args) => types::run(args).await,
-        ClientCommand::Publish(args) => publish::run(args).await,
+        ClientCommand::Sinks(mut args) => {
+            args.connection = args.connection.or(defaults);
+            sinks::run(args).await
+        }
+        ClientCommand::Subscriptions(mut args) => {
+            args.connection = args.connection.or(defaults);
+            subscriptions::run(args).await
+        }
+        ClientCommand::Types(mut args) => {
+            args.connection = args.connection.or(defaults);
+            types::run(args).await
+        }
+        ClientCommand::Publish(mut args) => {
+            args.connection = args.connection.or(defaults);
+            publish::run(args).await
+        }
         ClientCommand::Listen(args) => listen::run(args).await,
         ClientCommand::Verify(args) => verify::run(&args),
     }

@@ -11,6 +11,8 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(name = "millrace", version, after_help = EXAMPLES)]
 struct Cli {
+    #[command(flatten)]
+    defaults: client::DefaultArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -34,8 +36,7 @@ Examples:
   millrace subscriptions create --sink DG… --type com.twilio.messaging.message.sent --description 'my types'
   millrace publish --file events.jsonl
 
-Every client command takes --server, --account-sid and --auth-token, or their environment variables
-MILLRACE__CLIENT__SERVER, MILLRACE__CLIENT__ACCOUNT_SID and MILLRACE__CLIENT__AUTH_TOKEN.";
+The connection may be given before or after a client command, or by the environment.";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -46,21 +47,21 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::from(error).context("cannot start")),
     };
-    let outcome = runtime.block_on(run(cli.command));
+    let outcome = runtime.block_on(run(cli));
     // A read of standard input that still waits for a line must not keep the process.
     runtime.shutdown_background();
     outcome.unwrap_or_else(|error| failed(&error))
 }
 
-async fn run(command: Command) -> anyhow::Result<ExitCode> {
-    match command {
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
         // The services and what an installation needs.
 
         // What a person tries first.
         Command::Demo(args) => demo::command(args).await,
 
         // The commands of a client.
-        Command::Client(command) => client::run(*command).await,
+        Command::Client(command) => client::run(*command, cli.defaults).await,
     }
 }
 
@@ -91,6 +92,7 @@ mod tests {
     fn takes_the_commands_of_the_documentation() {
         for line in [
             "millrace sinks create --webhook http://a/ --description d --account-sid AC1 --auth-token t",
+            "millrace --server http://a --account-sid AC1 --auth-token t sinks list",
             "millrace sinks --server http://a create --webhook http://a/ --method get --batch --description d",
             "millrace sinks create --type webhook --configuration {} --description d --json",
             "millrace sinks list --in-use --status active --limit 5",

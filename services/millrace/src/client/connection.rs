@@ -22,25 +22,46 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Metadata by which a publish says which configuration it relies on.
 const CONFIG_VERSION: &str = "millrace-config-version";
 
-/// The server and the credentials, the same for every client command.
-#[derive(Clone, clap::Args)]
-#[command(next_help_heading = "Connection")]
+/// The server and the credentials, given after a client command; they win over [`DefaultArgs`].
+#[derive(Clone, Default, clap::Args)]
+#[command(next_help_heading = "Connection (or by the environment: MILLRACE__CLIENT__SERVER, …)")]
 pub(crate) struct ConnectionArgs {
-    /// Where the control-plane, or `millrace dev`, serves.
-    #[arg(long, global = true, value_name = "URL", env = "MILLRACE__CLIENT__SERVER", default_value = DEFAULT_SERVER)]
-    pub(crate) server: String,
+    /// Where the control-plane, or `millrace dev`, serves [default: http://127.0.0.1:8080].
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) server: Option<String>,
     /// Where the router serves, which takes publishes [default: the server].
-    #[arg(long, global = true, value_name = "URL", env = "MILLRACE__CLIENT__ROUTER")]
+    #[arg(long, global = true, value_name = "URL")]
     pub(crate) router: Option<String>,
     /// The account to act for, or the `SK…` of an API key; with a platform key, the account to act on.
-    #[arg(long, global = true, value_name = "AC…", env = "MILLRACE__CLIENT__ACCOUNT_SID")]
+    #[arg(long, global = true, value_name = "AC…")]
     pub(crate) account_sid: Option<String>,
     /// The account's auth token, or the secret of the API key.
-    #[arg(long, global = true, value_name = "TOKEN", env = "MILLRACE__CLIENT__AUTH_TOKEN", hide_env_values = true, value_parser = secret)]
+    #[arg(long, global = true, value_name = "TOKEN", value_parser = secret)]
     pub(crate) auth_token: Option<Secret>,
     /// A platform key, which acts for any account and registers event types.
-    #[arg(long, global = true, value_name = "KEY", env = "MILLRACE__CLIENT__PLATFORM_KEY", hide_env_values = true, value_parser = secret)]
+    #[arg(long, global = true, value_name = "KEY", value_parser = secret)]
     pub(crate) platform_key: Option<Secret>,
+}
+
+/// The same, given before a client command or by the environment.
+#[derive(Clone, Default, clap::Args)]
+#[command(next_help_heading = "Connection of the client commands")]
+pub(crate) struct DefaultArgs {
+    /// Where the control-plane, or `millrace dev`, serves [default: http://127.0.0.1:8080].
+    #[arg(long, value_name = "URL", env = "MILLRACE__CLIENT__SERVER")]
+    server: Option<String>,
+    /// Where the router serves, which takes publishes [default: the server].
+    #[arg(long, value_name = "URL", env = "MILLRACE__CLIENT__ROUTER")]
+    router: Option<String>,
+    /// The account to act for, or the `SK…` of an API key; with a platform key, the account to act on.
+    #[arg(long, value_name = "AC…", env = "MILLRACE__CLIENT__ACCOUNT_SID")]
+    account_sid: Option<String>,
+    /// The account's auth token, or the secret of the API key.
+    #[arg(long, value_name = "TOKEN", env = "MILLRACE__CLIENT__AUTH_TOKEN", hide_env_values = true, value_parser = secret)]
+    auth_token: Option<Secret>,
+    /// A platform key, which acts for any account and registers event types.
+    #[arg(long, value_name = "KEY", env = "MILLRACE__CLIENT__PLATFORM_KEY", hide_env_values = true, value_parser = secret)]
+    platform_key: Option<Secret>,
 }
 
 /// Reads a secret of the command line.
@@ -78,6 +99,22 @@ impl Credentials {
 }
 
 impl ConnectionArgs {
+    /// Takes from `defaults` what was not given.
+    pub(crate) fn or(self, defaults: DefaultArgs) -> Self {
+        Self {
+            server: self.server.or(defaults.server),
+            router: self.router.or(defaults.router),
+            account_sid: self.account_sid.or(defaults.account_sid),
+            auth_token: self.auth_token.or(defaults.auth_token),
+            platform_key: self.platform_key.or(defaults.platform_key),
+        }
+    }
+
+    /// Where resources are managed.
+    pub(crate) fn server(&self) -> &str {
+        self.server.as_deref().filter(|url| !url.is_empty()).unwrap_or(DEFAULT_SERVER)
+    }
+
     /// The account's credentials where there are any, else the platform key: for resources of an account.
     pub(crate) fn as_account(&self) -> anyhow::Result<Credentials> {
         self.account().or_else(|| self.platform()).ok_or_else(|| {
@@ -105,7 +142,7 @@ impl ConnectionArgs {
 
     /// Where publishes go.
     pub(crate) fn router(&self) -> &str {
-        self.router.as_deref().filter(|url| !url.is_empty()).unwrap_or(&self.server)
+        self.router.as_deref().filter(|url| !url.is_empty()).unwrap_or_else(|| self.server())
     }
 
     fn account(&self) -> Option<Credentials> {
@@ -197,11 +234,10 @@ mod tests {
 
     fn args(sid: Option<&str>, token: Option<&str>, key: Option<&str>) -> ConnectionArgs {
         ConnectionArgs {
-            server: DEFAULT_SERVER.to_owned(),
-            router: None,
             account_sid: sid.map(str::to_owned),
             auth_token: token.map(Secret::new),
             platform_key: key.map(Secret::new),
+            ..ConnectionArgs::default()
         }
     }
 
@@ -226,6 +262,22 @@ mod tests {
         assert!(none.contains("--auth-token"), "{none}");
         assert!(args(Some("AC1"), Some(""), Some("")).as_producer().is_err());
         assert!(args(Some("AC1"), Some("t"), None).as_platform().is_err());
+    }
+
+    #[test]
+    fn what_comes_after_the_command_wins() {
+        let defaults = || DefaultArgs {
+            server: Some("http://a".to_owned()),
+            platform_key: Some(Secret::new("k")),
+            ..DefaultArgs::default()
+        };
+        let given =
+            ConnectionArgs { server: Some("http://b".to_owned()), ..args(None, None, None) };
+        let merged = given.or(defaults());
+        assert_eq!((merged.server(), merged.router()), ("http://b", "http://b"));
+        assert!(merged.as_platform().is_ok());
+        assert_eq!(args(None, None, None).or(defaults()).server(), "http://a");
+        assert_eq!(args(None, None, None).server(), DEFAULT_SERVER);
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub(crate) struct PublishArgs {
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
-    connection: ConnectionArgs,
+    pub(super) connection: ConnectionArgs,
 }
 
 const EXAMPLES: &str = "\

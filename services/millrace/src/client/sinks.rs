@@ -25,7 +25,7 @@ pub(crate) struct SinksArgs {
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
-    connection: ConnectionArgs,
+    pub(super) connection: ConnectionArgs,
     #[command(subcommand)]
     command: SinkCommand,
 }
@@ -129,7 +129,7 @@ pub(crate) async fn run(args: SinksArgs) -> anyhow::Result<ExitCode> {
         _ => None,
     };
     let credentials = args.connection.as_account()?;
-    let mut client = Client::new(connect(&args.connection.server, &credentials).await?);
+    let mut client = Client::new(connect(args.connection.server(), &credentials).await?);
     match args.command {
         SinkCommand::Create(_) => {
             let sink =

@@ -21,7 +21,7 @@ pub(crate) struct SubscriptionsArgs {
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
-    connection: ConnectionArgs,
+    pub(super) connection: ConnectionArgs,
     #[command(subcommand)]
     command: SubscriptionCommand,
 }
@@ -86,7 +86,7 @@ fn subscribed(text: &str) -> Result<v1::SubscribedEvent, String> {
 /// Does what `millrace subscriptions` was asked for.
 pub(crate) async fn run(args: SubscriptionsArgs) -> anyhow::Result<ExitCode> {
     let credentials = args.connection.as_account()?;
-    let mut client = Client::new(connect(&args.connection.server, &credentials).await?);
+    let mut client = Client::new(connect(args.connection.server(), &credentials).await?);
     match args.command {
         SubscriptionCommand::Create { sink, types, description } => {
             let subscription = v1::Subscription {

@@ -22,7 +22,7 @@ pub(crate) struct TypesArgs {
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
-    connection: ConnectionArgs,
+    pub(super) connection: ConnectionArgs,
     #[command(subcommand)]
     command: TypeCommand,
 }
@@ -95,7 +95,7 @@ pub(crate) async fn run(args: TypesArgs) -> anyhow::Result<ExitCode> {
         TypeCommand::Create { .. } => args.connection.as_platform()?,
         TypeCommand::List { .. } | TypeCommand::Get { .. } => args.connection.as_account()?,
     };
-    let mut client = Client::new(connect(&args.connection.server, &credentials).await?);
+    let mut client = Client::new(connect(args.connection.server(), &credentials).await?);
     match args.command {
         TypeCommand::Create { name, schema, description, status, documentation_url } => {
             let event_type = v1::EventType {
