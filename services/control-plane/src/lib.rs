@@ -41,6 +41,9 @@ use watch::{Source, Watch};
 /// The wait before the database is tried again at start-up.
 const OPEN_RETRY: Duration = Duration::from_secs(1);
 
+/// Longest wait for a connection of the pool: while the database is away, callers are told so within it.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// What the process serves and what runs beside it.
 pub struct Service {
     /// REST and gRPC, without a fallback: several services may share a port. See [`with_fallback`].
@@ -145,7 +148,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 async fn open(settings: &Settings) -> anyhow::Result<Arc<dyn ResourceStore>> {
     let options = postgres::Options {
         max_connections: settings.database.max_connections,
-        ..postgres::Options::default()
+        acquire_timeout: ACQUIRE_TIMEOUT,
     };
     let (url, keyring) = (settings.database.url.reveal(), settings.keyring()?);
     loop {

@@ -1,5 +1,7 @@
 //! `millrace-control-plane`: the control-plane as a process of its own.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 use millrace_control_plane::{Settings, run};
 use millrace_runtime::config::{self, SettingsArgs};
@@ -13,8 +15,17 @@ struct Args {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let args = Args::parse().settings;
+async fn main() -> ExitCode {
+    match start(Args::parse().settings).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("millrace-control-plane: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start(args: SettingsArgs) -> anyhow::Result<()> {
     let settings = config::load(&Settings::default(), &args)?;
     settings.validate()?;
     if args.check {

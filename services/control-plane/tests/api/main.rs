@@ -5,6 +5,8 @@ mod body;
 mod grpc;
 mod harness;
 mod paging;
+mod postgres;
+mod process;
 mod refusals;
 mod rest;
 mod watch;

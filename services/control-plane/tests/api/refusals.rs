@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 
-use crate::harness::{SENT, WEBHOOK, read, refused, start, start_with};
+use crate::harness::{SENT, WEBHOOK, read, refused, send, start, start_with};
 
 #[tokio::test]
 async fn a_sink_that_cannot_be_is_refused() {
@@ -192,6 +192,9 @@ async fn what_is_not_there_is_not_found() {
         let (status, told, _) = refused(read(it.request(method, path)).await);
         assert_eq!((status, told), (405, code), "{path}");
     }
+    let response = send(it.request(Method::PUT, "/v1/Sinks")).await;
+    let allowed = response.headers().get("allow").expect("what is allowed").to_str();
+    assert!(allowed.expect("ASCII").contains("POST"));
 }
 
 #[tokio::test]
