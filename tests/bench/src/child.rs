@@ -14,6 +14,8 @@ use nix::{
 };
 use tokio::time::{Instant, sleep};
 
+use crate::http::Http;
+
 /// Longest start, and longest end.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(10);
@@ -69,9 +71,10 @@ impl Child {
 
     /// Waits until `url` answers with success.
     pub(crate) async fn serves(&mut self, url: &str) -> Result<()> {
+        let http = Http::new();
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
-            if reqwest::get(url).await.is_ok_and(|answer| answer.status().is_success()) {
+            if http.get(url).await.is_ok() {
                 return Ok(());
             }
             self.must_run()?;

@@ -1,6 +1,6 @@
 //! The producer: a few batches in flight, or one event after the other at a given pace.
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{cell::Cell, ops::Range, rc::Rc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -10,15 +10,18 @@ use millrace_proto::v1::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
+    sync::watch,
     task::{JoinSet, LocalSet},
     time::{MissedTickBehavior, interval, sleep},
 };
 use tonic::transport::Channel;
 
-use crate::{clock, event::Events, latency::Latency, setup, usage};
+use crate::{clock, event::Events, http::Http, latency::Latency, setup, usage};
 
 /// Pause before a batch is published again that there was no room for.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How often to ask what was received.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// What to publish, and how.
 #[derive(Args, Clone, Debug)]
@@ -47,6 +50,12 @@ pub(crate) struct GenerateArgs {
     /// Batches a second; none: each as soon as one before it is answered.
     #[arg(long)]
     pub(crate) rate: Option<u32>,
+    /// Most events that are published and not received; none: any number.
+    #[arg(long, requires = "receiver")]
+    pub(crate) undelivered: Option<usize>,
+    /// Where to ask what was received.
+    #[arg(long)]
+    pub(crate) receiver: Option<String>,
 }
 
 /// How it went.
@@ -79,8 +88,14 @@ async fn generate(args: GenerateArgs) -> Result<Generated> {
         events: Events::new(args.account_sid.clone(), args.run),
         next: Cell::new(0),
         repeated: Cell::new(0),
+        received: watch::Sender::new(0),
         args,
     });
+    let mut looking = JoinSet::new();
+    if let Some(url) = producer.args.receiver.clone() {
+        let producer = Rc::clone(&producer);
+        looking.spawn_local(async move { producer.look(&url).await });
+    }
     let started_us = clock::now_micros();
     let answers = match producer.args.rate {
         Some(rate) => paced(&producer, rate).await?,
@@ -103,6 +118,7 @@ async fn closed_loop(producer: &Rc<Producer>) -> Result<Vec<u64>> {
         loops.spawn_local(async move {
             let mut answers = Vec::new();
             while let Some(batch) = producer.next_batch() {
+                producer.room_for(&batch).await?;
                 answers.push(producer.publish(batch).await?);
             }
             anyhow::Ok(answers)
@@ -129,20 +145,41 @@ struct Producer {
     events: Events,
     next: Cell<usize>,
     repeated: Cell<usize>,
+    /// Events that were received, as far as is known.
+    received: watch::Sender<usize>,
     args: GenerateArgs,
 }
 
 impl Producer {
     /// The numbers of the next batch.
-    fn next_batch(&self) -> Option<std::ops::Range<usize>> {
+    fn next_batch(&self) -> Option<Range<usize>> {
         let from = self.next.get();
         let to = self.args.events.min(from + self.args.batch);
         self.next.set(to);
         (from < to).then_some(from..to)
     }
 
+    /// Waits until so much was received that `batch` may be published.
+    async fn room_for(&self, batch: &Range<usize>) -> Result<()> {
+        if let Some(undelivered) = self.args.undelivered {
+            let mut received = self.received.subscribe();
+            received.wait_for(|received| batch.end <= received + undelivered).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps asking what was received.
+    async fn look(&self, url: &str) -> Result<()> {
+        let http = Http::new();
+        loop {
+            let received = std::str::from_utf8(&http.get(url).await?)?.parse()?;
+            self.received.send_replace(received);
+            sleep(LOOK).await;
+        }
+    }
+
     /// Publishes a batch until all of it is accepted; gives how long the last answer took.
-    async fn publish(&self, batch: std::ops::Range<usize>) -> Result<u64> {
+    async fn publish(&self, batch: Range<usize>) -> Result<u64> {
         loop {
             let sent_us = clock::now_micros();
             let events = batch.clone().map(|number| self.events.event(number, sent_us)).collect();

@@ -12,6 +12,7 @@ mod child;
 mod clock;
 mod event;
 mod generate;
+mod http;
 mod latency;
 mod machine;
 mod receive;

@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 use bytes::Bytes;
 use clap::Args;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -34,7 +34,7 @@ pub(crate) struct Expected {
     pub(crate) events: usize,
 }
 
-/// What arrived of the run; got from `/run`.
+/// What arrived of the run; got from `/run`, and the number of events alone from `/run/events`.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Received {
     /// Different events.
@@ -109,25 +109,23 @@ async fn answer(
     let now_us = clock::now_micros();
     let lock = || account.lock().unwrap_or_else(PoisonError::into_inner);
     let (parts, body) = request.into_parts();
-    if parts.uri.path() != "/run" {
-        let body = body.collect().await?.to_bytes();
-        lock().record(std::str::from_utf8(&body)?, now_us);
-        return Ok(status(StatusCode::OK));
-    }
-    match parts.method {
-        Method::PUT => {
+    match (parts.method, parts.uri.path()) {
+        (Method::PUT, "/run") => {
             let expected = serde_json::from_slice(&body.collect().await?.to_bytes())?;
             *lock() = Account::open(expected);
-            Ok(status(StatusCode::NO_CONTENT))
         }
-        _ => Ok(Response::new(Full::from(serde_json::to_vec(&lock().received())?))),
+        (Method::GET, "/run") => {
+            return Ok(Response::new(Full::from(serde_json::to_vec(&lock().received())?)));
+        }
+        (Method::GET, "/run/events") => {
+            return Ok(Response::new(Full::from(lock().received.events.to_string())));
+        }
+        _ => {
+            let body = body.collect().await?.to_bytes();
+            lock().record(std::str::from_utf8(&body)?, now_us);
+        }
     }
-}
-
-fn status(code: StatusCode) -> Response<Full<Bytes>> {
-    let mut response = Response::default();
-    *response.status_mut() = code;
-    response
+    Ok(Response::default())
 }
 
 #[cfg(test)]

@@ -10,9 +10,9 @@ const GENERATOR: &str = "generator";
 /// What was measured in one mode.
 pub(crate) struct Row {
     pub(crate) mode: Mode,
+    pub(crate) load: &'static str,
     pub(crate) generated: Generated,
     pub(crate) received: Received,
-    pub(crate) paced: Received,
     pub(crate) costs: Vec<Cost>,
 }
 
@@ -58,6 +58,10 @@ impl Row {
         float(events) * 1e6 / float(ended_us.saturating_sub(self.generated.started_us).max(1))
     }
 
+    fn name(&self) -> String {
+        format!("{} {}", self.mode.name(), self.load)
+    }
+
     fn total(&self) -> (f64, f64) {
         let ours = || self.costs.iter().filter(|cost| cost.is_millrace());
         let bytes: u64 = ours().filter_map(|cost| cost.peak_rss_bytes).sum();
@@ -67,46 +71,40 @@ impl Row {
 
 /// Prints all that was measured.
 pub(crate) fn print(rows: &[Row]) {
-    println!();
     println!(
-        "{:<10}{:>11}{:>13}{:>13}{:>10}{:>23}{:>24}{:>11}",
+        "\n{:<19}{:>11}{:>13}{:>12}{:>11}{:>26}{:>12}{:>10}",
         "mode",
         "accepted/s",
         "delivered/s",
         "CPU-µs each",
         "peak RSS",
-        "full: p50/p99/max ms",
-        "paced: p50/p99/max ms",
-        "duplicates"
+        "latency p50/p99/max ms",
+        "duplicates",
+        "refused"
     );
     for row in rows {
         let (cpu, rss) = row.total();
         println!(
-            "{:<10}{:>11.0}{:>13.0}{cpu:>13.1}{rss:>7.0} MB{:>23}{:>24}{:>11}",
-            row.mode.name(),
+            "{:<19}{:>11.0}{:>13.0}{cpu:>12.1}{rss:>8.0} MB{:>26}{:>12}{:>10}",
+            row.name(),
             row.per_second(row.generated.accepted, row.generated.ended_us),
             row.per_second(row.received.events, row.received.last_us),
             millis(row.received.latency),
-            millis(row.paced.latency),
-            row.received.duplicates + row.paced.duplicates,
+            row.received.duplicates,
+            row.generated.repeated,
         );
     }
     println!(
-        "\nprocessor time in µs for each delivered event, peak resident memory (shared pages in each process of PostgreSQL):"
+        "\nCPU-µs for each delivered event, by process (peak RSS; PostgreSQL's counts shared pages in each of its processes):"
     );
     for row in rows {
         let (ours, others): (Vec<&Cost>, Vec<&Cost>) =
-            row.costs.iter().partition(|it| it.is_millrace());
-        println!("{:<10}{}; besides: {}", row.mode.name(), list(&ours), list(&others));
+            row.costs.iter().partition(|cost| cost.is_millrace());
+        println!("{:<19}{}; besides: {}", row.name(), list(&ours), list(&others));
     }
+    println!("\nlatency of the answer to a batch, p50/p99/max ms:");
     for row in rows {
-        println!(
-            "{:<10}batch answered after {} ms (p50/p99/max), {} published again for want of room, {} requests",
-            row.mode.name(),
-            millis(row.generated.answer),
-            row.generated.repeated,
-            row.received.requests
-        );
+        println!("{:<19}{}", row.name(), millis(row.generated.answer));
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     child::Child,
     generate::Generated,
+    http::Http,
     machine,
     receive::{Expected, Received},
     report::{self, Cost, Row},
@@ -43,6 +44,9 @@ pub(crate) struct RunArgs {
     /// Batches that wait for their answer.
     #[arg(long, default_value_t = 4)]
     in_flight: usize,
+    /// Events that are on their way at once, where they are published as fast as they are delivered.
+    #[arg(long, default_value_t = 800)]
+    undelivered: usize,
     /// Events published one by one for the latency, in each mode.
     #[arg(long, default_value_t = 500)]
     paced_events: usize,
@@ -55,6 +59,21 @@ pub(crate) struct RunArgs {
     /// The program to measure. Default: the one beside this one.
     #[arg(long, value_name = "FILE")]
     millrace: Option<PathBuf>,
+}
+
+impl RunArgs {
+    fn describe(&self) {
+        let Self { events, batch, in_flight, undelivered, paced_events, rate, .. } = self;
+        println!("events     1 kB of JSON each, by gRPC, to one webhook, one event a request");
+        println!(
+            "burst      {events}, as fast as they are accepted: batches of {batch}, {in_flight} in flight"
+        );
+        println!(
+            "steady     the same, as fast as they are delivered: at most {undelivered} on their way"
+        );
+        println!("paced      {paced_events}, one by one, {rate} a second");
+        println!("latency    from publish sent to request received");
+    }
 }
 
 /// Measures each mode and prints the report.
@@ -70,58 +89,66 @@ pub(crate) async fn command(args: RunArgs) -> Result<()> {
         [] => vec![Mode::Server, Mode::Embedded],
         some => some.to_vec(),
     };
-    let (events, batch, in_flight, rate) = (args.events, args.batch, args.in_flight, args.rate);
-    println!(
-        "events     {events} of 1 kB in batches of {batch}, {in_flight} batches in flight, by gRPC, to one webhook, one event a request"
-    );
-    println!(
-        "latency    from publish sent to request received; paced: {} events, {rate} a second",
-        args.paced_events
-    );
+    args.describe();
     println!("machine    {}; load before {}", machine::hardware(), machine::load());
     println!("versions   {}", machine::versions(&millrace, modes.contains(&Mode::Server)));
     let mut rows = Vec::new();
     for mode in modes {
         let row = measure(mode, &millrace, &args).await;
-        rows.push(row.with_context(|| format!("mode {} failed", mode.name()))?);
+        rows.extend(row.with_context(|| format!("mode {} failed", mode.name()))?);
     }
     report::print(&rows);
     Ok(())
 }
 
-async fn measure(mode: Mode, millrace: &Path, args: &RunArgs) -> Result<Row> {
+async fn measure(mode: Mode, millrace: &Path, args: &RunArgs) -> Result<Vec<Row>> {
     let stack = Stack::start(mode, millrace).await?;
     println!("{:<10} {}", mode.name(), stack.durability);
     let bench = Bench::start(&stack).await?;
-    let warm = Load {
-        run: 0,
-        events: WARM_UP_EVENTS,
-        batch: args.batch,
-        in_flight: args.in_flight,
-        rate: None,
-    };
-    bench.run(warm).await?;
-    let before = bench.usage()?;
-    let full = bench.run(Load { run: 1, events: args.events, ..warm }).await?;
-    sleep(SETTLE).await;
-    let mut costs = Cost::between(&before, &bench.usage()?, args.events);
-    costs.push(Cost::of_generator(&full.0, args.events));
-    let paced =
-        Load { run: 2, events: args.paced_events, batch: 1, in_flight: 1, rate: Some(args.rate) };
-    let paced = bench.run(paced).await?;
+    let warm_up = Load { name: "warm-up", events: WARM_UP_EVENTS, ..Load::burst(args) };
+    bench.run(0, warm_up).await?;
+    let mut rows = Vec::new();
+    for (run, load) in (1..).zip([Load::burst(args), Load::steady(args), Load::paced(args)]) {
+        let before = bench.usage()?;
+        let (generated, received) = bench.run(run, load).await?;
+        sleep(SETTLE).await;
+        let mut costs = Cost::between(&before, &bench.usage()?, load.events);
+        costs.push(Cost::of_generator(&generated, load.events));
+        rows.push(Row { mode, load: load.name, generated, received, costs });
+    }
     drop(bench);
     stack.stop().await?;
-    Ok(Row { mode, generated: full.0, received: full.1, paced: paced.1, costs })
+    Ok(rows)
 }
 
-/// What is published.
+/// What is published, and how fast.
 #[derive(Clone, Copy)]
 struct Load {
-    run: u64,
+    name: &'static str,
     events: usize,
     batch: usize,
     in_flight: usize,
     rate: Option<u32>,
+    undelivered: Option<usize>,
+}
+
+impl Load {
+    /// As fast as it is accepted.
+    fn burst(args: &RunArgs) -> Self {
+        let (events, batch, in_flight) = (args.events, args.batch, args.in_flight);
+        Self { name: "burst", events, batch, in_flight, rate: None, undelivered: None }
+    }
+
+    /// As fast as it is delivered.
+    fn steady(args: &RunArgs) -> Self {
+        Self { name: "steady", undelivered: Some(args.undelivered), ..Self::burst(args) }
+    }
+
+    /// One by one.
+    fn paced(args: &RunArgs) -> Self {
+        let (events, rate) = (args.paced_events, Some(args.rate));
+        Self { name: "paced", events, batch: 1, rate, ..Self::burst(args) }
+    }
 }
 
 /// A stack, and the processes that publish to it and receive from it.
@@ -129,6 +156,7 @@ struct Bench<'a> {
     stack: &'a Stack,
     receiver: Child,
     receiver_url: String,
+    http: Http,
     directory: TempDir,
 }
 
@@ -141,20 +169,22 @@ impl<'a> Bench<'a> {
         let address =
             receiver.printed(|line| line.strip_prefix("listens on ")?.parse().ok()).await?;
         stack.api.subscribe(address).await.with_context(|| stack.logs())?;
-        Ok(Self { stack, receiver, receiver_url: format!("http://{address}/run"), directory })
+        Ok(Self {
+            stack,
+            receiver,
+            receiver_url: format!("http://{address}/run"),
+            http: Http::new(),
+            directory,
+        })
     }
 
     /// Publishes, and waits until everything arrived.
-    async fn run(&self, load: Load) -> Result<(Generated, Received)> {
-        let expected = Expected { run: load.run, events: load.events };
+    async fn run(&self, run: u64, load: Load) -> Result<(Generated, Received)> {
+        let expected = Expected { run, events: load.events };
         let expected = serde_json::to_vec(&expected)?;
-        reqwest::Client::new()
-            .put(&self.receiver_url)
-            .body(expected)
-            .send()
-            .await?
-            .error_for_status()?;
-        let generator = Child::spawn("generator", self.generator(load)?, self.directory.path())?;
+        self.http.put(&self.receiver_url, expected).await?;
+        let generator =
+            Child::spawn("generator", self.generator(run, load)?, self.directory.path())?;
         let printed = generator.ended(PUBLISH_PATIENCE).await.with_context(|| self.stack.logs())?;
         let generated: Generated = serde_json::from_str(&printed)?;
         let received = self.arrived(load.events).await?;
@@ -164,7 +194,7 @@ impl<'a> Bench<'a> {
     async fn arrived(&self, events: usize) -> Result<Received> {
         let (mut seen, mut since) = (0, Instant::now());
         loop {
-            let answer = reqwest::get(&self.receiver_url).await?.bytes().await?;
+            let answer = self.http.get(&self.receiver_url).await?;
             let received: Received = serde_json::from_slice(&answer)?;
             if received.events == events {
                 return Ok(received);
@@ -182,15 +212,19 @@ impl<'a> Bench<'a> {
         }
     }
 
-    fn generator(&self, load: Load) -> Result<Command> {
+    fn generator(&self, run: u64, load: Load) -> Result<Command> {
         let api = &self.stack.api;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["generate", "--url", &api.publish_url, "--platform-key", &api.platform_key]);
-        command.args(["--account-sid", &api.account_sid, "--run", &load.run.to_string()]);
+        command.args(["--account-sid", &api.account_sid, "--run", &run.to_string()]);
         command.args(["--events", &load.events.to_string(), "--batch", &load.batch.to_string()]);
         command.args(["--in-flight", &load.in_flight.to_string()]);
         if let Some(rate) = load.rate {
             command.args(["--rate", &rate.to_string()]);
+        }
+        if let Some(undelivered) = load.undelivered {
+            command.args(["--undelivered", &undelivered.to_string()]);
+            command.args(["--receiver", &format!("{}/events", self.receiver_url)]);
         }
         Ok(command)
     }
