@@ -38,8 +38,6 @@ pub(crate) struct Closed {
     pub(crate) sink: SinkSid,
     pub(crate) class: Class,
     pub(crate) id: ParkedId,
-    /// It is parked as before.
-    pub(crate) stays: bool,
 }
 
 /// What gathering is given.
@@ -47,6 +45,8 @@ pub(crate) struct Given<'a> {
     pub(crate) now: Timestamp,
     pub(crate) window: Duration,
     pub(crate) breakers: &'a HashMap<SinkSid, breaker::State>,
+    /// Sinks that have nothing parked, whatever was counted: a chunk that was forgotten or unreadable is not counted out.
+    pub(crate) emptied: &'a HashSet<SinkSid>,
     pub(crate) new_id: &'a mut dyn FnMut() -> ParkedId,
 }
 
@@ -96,6 +96,13 @@ impl Backlogs {
                 self.park(sink, &part, &mut gathered, &mut given);
             }
         }
+        for sink in given.emptied {
+            let parks_now = gathered.parked.iter().any(|(parked, ..)| parked == sink);
+            if let Some(state) = self.sinks.get_mut(sink).filter(|_| !parks_now) {
+                state.events = 0;
+                touched.insert(*sink);
+            }
+        }
         self.write_states(touched, given.breakers, &mut gathered.settlement);
         gathered
     }
@@ -112,7 +119,7 @@ impl Backlogs {
                 gathered.settlement.quarantined.push((entry, why.clone()))
             }
             (Source::Parked { sink, class, id, events, bytes }, _) => {
-                gathered.closed.push(Closed { sink, class, id, stays: chunk.untouched });
+                gathered.closed.push(Closed { sink, class, id });
                 if !chunk.untouched {
                     gathered.settlement.unparked.push((sink, class, id));
                     touched.insert(sink);
@@ -265,7 +272,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
     fn gather(backlogs: &mut Backlogs, mut finished: Vec<Finished>) -> Gathered {
-        let (mut next, breakers) = (0, HashMap::new());
+        let (mut next, breakers, emptied) = (0, HashMap::new(), HashSet::new());
         let mut new_id = || {
             next += 1;
             ParkedId(Uuid::from_u128(next))
@@ -274,6 +281,7 @@ mod tests {
             now: NOW,
             window: Duration::from_secs(60),
             breakers: &breakers,
+            emptied: &emptied,
             new_id: &mut new_id,
         };
         backlogs.gather(&mut finished, &HashSet::new(), given)

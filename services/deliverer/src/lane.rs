@@ -120,28 +120,32 @@ impl Lane {
         self.lock().parked.in_hand.push(id);
     }
 
-    /// A parked chunk is settled, or let go (`stays`): there may be more of its set to do.
-    pub(crate) fn closed(&self, class: Class, id: ParkedId, stays: bool) {
+    /// A parked chunk is settled, or let go: what its set still has is to be looked up anew.
+    pub(crate) fn closed(&self, class: Class, id: ParkedId) {
         let mut state = self.lock();
         let parked = &mut state.parked;
         parked.in_hand.retain(|other| *other != id);
         parked.parks += 1;
         match class {
-            Class::Backlog => parked.backlog |= stays,
+            Class::Backlog => parked.backlog = true,
             Class::Delayed => parked.delayed = Some(Timestamp::default()),
         }
         self.wake.notify_one();
     }
 
-    /// Corrects what is known of a set, unless something was parked after `parks` was read.
-    pub(crate) fn learnt(&self, class: Class, first: Option<Timestamp>, parks: u64) {
+    /// Corrects what is known of a set, unless something was parked after `parks` was read. Tells whether by that nothing at all
+    /// is parked.
+    pub(crate) fn learnt(&self, class: Class, first: Option<Timestamp>, parks: u64) -> bool {
         let mut state = self.lock();
-        if state.parked.parks == parks {
-            match class {
-                Class::Backlog => state.parked.backlog = first.is_some(),
-                Class::Delayed => state.parked.delayed = first,
-            }
+        let parked = &mut state.parked;
+        if parked.parks != parks {
+            return false;
         }
+        match class {
+            Class::Backlog => parked.backlog = first.is_some(),
+            Class::Delayed => parked.delayed = first,
+        }
+        !parked.backlog && parked.delayed.is_none() && parked.in_hand.is_empty()
     }
 
     /// Closes the lane if nothing waits and nothing is parked.

@@ -82,8 +82,12 @@ impl Ledger {
         share: Share,
     ) -> Arc<OpenChunk> {
         self.open.fetch_add(1, Ordering::AcqRel);
-        let state =
-            State { open: parcels, touched: false, leftovers: Vec::new(), share: Some(share) };
+        let state = State {
+            open: parcels,
+            touched: parcels == 0,
+            leftovers: Vec::new(),
+            share: Some(share),
+        };
         let chunk =
             Arc::new(OpenChunk { source, ledger: Arc::clone(self), state: Mutex::new(state) });
         if parcels == 0 {

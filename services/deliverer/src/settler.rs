@@ -101,11 +101,12 @@ impl Settler {
     /// Settles in one call, repeated until it is known to be in place.
     async fn settle_one(&mut self, mut finished: Vec<Finished>, dirty: &HashSet<SinkSid>) {
         let cx = &self.tenure.cx;
-        let breakers = self.tenure.breakers();
+        let (breakers, emptied) = (self.tenure.breakers(), self.tenure.take_emptied());
         let given = Given {
             now: cx.clock.now(),
             window: cx.delivery.window,
             breakers: &breakers,
+            emptied: &emptied,
             new_id: &mut || ParkedId(Uuid::now_v7()),
         };
         let Gathered { mut settlement, parked, closed } =

@@ -45,6 +45,7 @@ pub(crate) struct Tenure {
     settling: TaskTracker,
     breakers: Mutex<HashMap<SinkSid, breaker::State>>,
     dirty: Mutex<HashSet<SinkSid>>,
+    emptied: Mutex<HashMap<SinkSid, u64>>,
     reports: Mutex<Vec<AttemptReport>>,
 }
 
@@ -78,6 +79,7 @@ impl Tenure {
             settling: TaskTracker::new(),
             breakers: Mutex::default(),
             dirty: Mutex::default(),
+            emptied: Mutex::default(),
             reports: Mutex::default(),
         });
         for (sink, state) in &backlogs {
@@ -118,21 +120,27 @@ impl Tenure {
         }
     }
 
-    /// Opens a parked chunk of `sink`. One that is forgotten or unreadable has no parcels, and is settled as it is.
-    pub(crate) fn open_parked(
+    /// Opens a parked chunk of `sink`. One that is forgotten has no parcels, and is settled as it is; so is one that cannot
+    /// be read, after it was sent to quarantine.
+    ///
+    /// # Errors
+    /// If it cannot be sent there: it stays parked.
+    pub(crate) async fn open_parked(
         &self,
         sink: SinkSid,
         class: Class,
         parked: ParkedChunk,
-    ) -> Vec<Parcel> {
+    ) -> millrace_queue::Result<Vec<Parcel>> {
         let bytes = parked.chunk.as_ref().map_or(0, bytes::Bytes::len);
         let share = self.cx.unsettled.take(bytes);
-        let decoded = parked.chunk.map(chunk::decode).transpose();
-        let chunk = decoded.unwrap_or_else(|error| {
-            tracing::error!(partition = self.partition.0, sink.sid = %sink, error = &error as &dyn std::error::Error, "a parked chunk cannot be read");
-            None
-        });
-        let chunk = chunk.unwrap_or_default();
+        let chunk = match parked.chunk.clone().map(chunk::decode).transpose() {
+            Ok(chunk) => chunk.unwrap_or_default(),
+            Err(_) => {
+                // Back in `ready` it is quarantined like any chunk that cannot be read. Killed in between, it is so twice.
+                self.cx.queue.append(self.partition, parked.chunk.unwrap_or_default()).await?;
+                Chunk::default()
+            }
+        };
         let source = Source::Parked {
             sink,
             class,
@@ -147,7 +155,7 @@ impl Tenure {
             .map(|variant| chunk::sinks_of(variant).count())
             .sum();
         let open = self.ledger.open(source, parcels, share);
-        parcels_of(chunk, &open).collect()
+        Ok(parcels_of(chunk, &open).collect())
     }
 
     /// Tells whether something may still be sent: another owner cannot have started.
@@ -175,6 +183,27 @@ impl Tenure {
             lock(&self.dirty).insert(sink);
             self.ledger.wake();
         }
+    }
+
+    /// A lane found nothing parked, when it had been told of `parks` parks.
+    pub(crate) fn nothing_parked(&self, sink: SinkSid, parks: u64) {
+        lock(&self.emptied).insert(sink, parks);
+        lock(&self.dirty).insert(sink);
+        self.ledger.wake();
+    }
+
+    /// Sinks that still have nothing parked. Only for the settler: between two settlements nothing is parked.
+    pub(crate) fn take_emptied(&self) -> HashSet<SinkSid> {
+        let emptied = mem::take(&mut *lock(&self.emptied));
+        let lanes = lock(&self.lanes);
+        let still = |sink: &SinkSid, parks: u64| {
+            lanes.get(sink).is_some_and(|lane| lane.view().parks == parks)
+        };
+        emptied
+            .into_iter()
+            .filter(|(sink, parks)| still(sink, *parks))
+            .map(|(sink, _)| sink)
+            .collect()
     }
 
     /// Adds what is told of a request.
@@ -206,9 +235,9 @@ impl Tenure {
         closed: Vec<Closed>,
     ) {
         let mut lanes = lock(&self.lanes);
-        for Closed { sink, class, id, stays } in closed {
+        for Closed { sink, class, id } in closed {
             if let Some(lane) = lanes.get(&sink) {
-                lane.closed(class, id, stays);
+                lane.closed(class, id);
             }
         }
         for (sink, class, at) in parked {

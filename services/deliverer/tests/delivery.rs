@@ -10,8 +10,8 @@ use millrace_testkit::{
     receiver::{Answer, Receiver},
 };
 use support::{
-    AUTH_TOKEN, Deliverer, SIGNING_SECRET, drops, home, ids, publish, queue, settings, sink,
-    tombstone, until_all_is_settled, watch,
+    AUTH_TOKEN, Deliverer, SIGNING_SECRET, drops, home, ids, park_garbage, publish, queue,
+    settings, sink, tombstone, until_all_is_settled, watch,
 };
 
 mod support;
@@ -247,5 +247,19 @@ async fn a_chunk_that_cannot_be_read_goes_to_quarantine_and_holds_nothing_up() {
     receiver.until("the good event arrived", |r| r.accepted() == 1).await;
     until_all_is_settled(&queue).await;
     assert_eq!(queue.quarantined(home()).await.unwrap().len(), 1);
+    deliverer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_chunk_that_cannot_be_read_goes_to_quarantine() {
+    let (receiver, queue) = (Receiver::start().await, queue().await);
+    park_garbage(&queue).await;
+    let deliverer =
+        Deliverer::start(&settings(), &queue, watch(vec![sink(1, &receiver.url("/"), false)]))
+            .await;
+    eventually_eq(1, || async { queue.quarantined(home()).await.unwrap().len() }).await;
+    publish(&queue, ids("a", 1), &[1]).await;
+    receiver.until("the good event arrived", |r| r.accepted() == 1).await;
+    until_all_is_settled(&queue).await;
     deliverer.stop().await;
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use millrace_domain::Timestamp;
 use millrace_proto::internal::DropReason;
-use millrace_queue::{Class, ParkedQuery, Result};
+use millrace_queue::{Class, ParkedChunk, ParkedId, ParkedQuery, Result};
 use tokio::time::Instant;
 
 use super::run::{EXPIRY_INTERVAL, Runner, drop_expired};
@@ -114,9 +114,7 @@ impl Runner {
                 .await?;
             // More may have expired than were taken at once.
             let more = expired.len() == SWEEP_CHUNKS;
-            for parcel in expired.into_iter().flat_map(|chunk| self.open(Class::Backlog, chunk)) {
-                drop_expired(parcel);
-            }
+            self.open(Class::Backlog, expired).await?.into_iter().for_each(drop_expired);
             let wait =
                 if more { Duration::from_millis(10) } else { EXPIRY_INTERVAL.min(window / 8) };
             self.expiry_due = Instant::now() + wait;
@@ -147,14 +145,27 @@ impl Runner {
                 }
                 _ => None,
             };
-            self.lane.learnt(class, first, view.parks);
+            if self.lane.learnt(class, first, view.parks) {
+                self.tenure.nothing_parked(sink, view.parks);
+            }
         }
-        Ok(chunks.into_iter().flat_map(|chunk| self.open(class, chunk)).collect())
+        self.open(class, chunks).await
     }
 
-    fn open(&self, class: Class, chunk: millrace_queue::ParkedChunk) -> Vec<Parcel> {
-        self.lane.loaded(chunk.id);
-        self.tenure.open_parked(self.lane.sink, class, chunk)
+    async fn open(&mut self, class: Class, chunks: Vec<ParkedChunk>) -> Result<Vec<Parcel>> {
+        let mut parcels = Vec::new();
+        for chunk in chunks {
+            let id = chunk.id;
+            self.lane.loaded(id);
+            match self.tenure.open_parked(self.lane.sink, class, chunk).await {
+                Ok(opened) => parcels.extend(opened),
+                Err(error) => {
+                    self.lane.closed(class, id);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(parcels)
     }
 
     fn later(&self, error: &millrace_queue::Error) -> Instant {
@@ -168,6 +179,6 @@ fn give_up(parcel: Parcel, reason: DropReason) {
     parcel.give_up(reason, 0);
 }
 
-fn query(until: Timestamp, limit: usize, skip: &[millrace_queue::ParkedId]) -> ParkedQuery<'_> {
+fn query(until: Timestamp, limit: usize, skip: &[ParkedId]) -> ParkedQuery<'_> {
     ParkedQuery { until, limit, skip }
 }

@@ -6,17 +6,18 @@ use bytes::Bytes;
 use millrace_deliverer::Settings;
 use millrace_domain::{AccountSid, ConfigVersion, Partition, SinkSid};
 use millrace_proto::internal::{
-    Chunk, ChunkEvent, ConfigAccount, ConfigSink, DropReport, DropReports, Resource, Variant,
-    resource,
+    BacklogState, Chunk, ChunkEvent, ConfigAccount, ConfigSink, DropReport, DropReports, Resource,
+    Variant, resource,
 };
 use millrace_queue::{
-    Queue, ReportKind, chunk,
+    Class, Park, ParkedId, Queue, ReportKind, Settlement, Token, chunk,
     sqlite::{SqliteOptions, SqliteQueue},
 };
 use millrace_runtime::{Process, config::MaskedSecret};
 use millrace_testkit::eventually::eventually_eq;
 use millrace_watch::{Configuration, Watch};
 use prost::Message;
+use uuid::Uuid;
 
 pub(crate) const ACCOUNT: AccountSid = AccountSid::from_u128(1);
 pub(crate) const AUTH_TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -158,4 +159,31 @@ pub(crate) async fn drops(queue: &Arc<dyn Queue>) -> Vec<DropReport> {
         .into_iter()
         .flat_map(|report| DropReports::decode(report.body).expect("a report").drops)
         .collect()
+}
+
+/// Parks bytes that are no chunk for sink 1, as an owner before would have.
+pub(crate) async fn park_garbage(queue: &Arc<dyn Queue>) {
+    let (token, now) = (Token(Uuid::now_v7()), queue.now().await.expect("a time"));
+    queue.acquire(&[home()], token, Duration::from_secs(5)).await.expect("a lease");
+    let park = Park {
+        sink: sid(1),
+        id: ParkedId(Uuid::now_v7()),
+        class: Class::Backlog,
+        at: now,
+        expires: now.plus(Duration::from_secs(3600)),
+        chunk: Bytes::from_static(b"\xffnot a chunk"),
+    };
+    let state = BacklogState {
+        events: 1,
+        bytes: 12,
+        account: chunk::account_bytes(ACCOUNT),
+        ..BacklogState::default()
+    };
+    let settlement = Settlement {
+        parks: vec![park],
+        backlogs: vec![(sid(1), Some(state))],
+        ..Settlement::default()
+    };
+    queue.settle(home(), token, settlement).await.expect("settled");
+    queue.release(&[home()], token).await.expect("released");
 }
