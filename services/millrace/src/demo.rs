@@ -31,6 +31,7 @@ use crate::client::{
     output,
     publish::{self, Batch, Sender},
 };
+use crate::dev::{self, DevArgs};
 
 /// The recorded events, as JSON Lines.
 pub(crate) const EVENTS: &str = include_str!("../demo/events.jsonl");
@@ -47,8 +48,8 @@ pub(crate) struct DemoArgs {
     /// Print the recorded events and exit.
     #[arg(long)]
     generate: bool,
-    /// A running server to use.
-    #[arg(long, value_name = "URL", required_unless_present = "generate", requires_all = ["account_sid", "auth_token", "platform_key"])]
+    /// A running server to use [default: one that is started for the demo, keeps nothing, and ends with it].
+    #[arg(long, value_name = "URL", requires_all = ["account_sid", "auth_token", "platform_key"])]
     server: Option<String>,
     /// Where its router serves [default: the server].
     #[arg(long, value_name = "URL", requires = "server")]
@@ -85,19 +86,37 @@ pub(crate) async fn command(args: DemoArgs) -> anyhow::Result<ExitCode> {
         output::line(generate::events().trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let given = "clap requires it";
-    let target = Target {
-        base_url: args.server.context(given)?,
-        router_url: args.router,
-        account_sid: args.account_sid.context(given)?,
-        auth_token: args.auth_token.context(given)?,
-        platform_key: args.platform_key.context(given)?,
-    };
     // A run that is cut short leaves nothing that its end would have saved.
     tokio::select! {
-        outcome = run(target) => outcome.map(|()| ExitCode::SUCCESS),
+        outcome = on_server(args) => outcome.map(|()| ExitCode::SUCCESS),
         _ = signal::stop_requested() => Ok(ExitCode::from(130)),
     }
+}
+
+/// Runs the demo on the server that was given, or on one that lives as long as the demo.
+async fn on_server(args: DemoArgs) -> anyhow::Result<()> {
+    let given = "clap requires it";
+    if let Some(base_url) = args.server {
+        return run(Target {
+            base_url,
+            router_url: args.router,
+            account_sid: args.account_sid.context(given)?,
+            auth_token: args.auth_token.context(given)?,
+            platform_key: args.platform_key.context(given)?,
+        })
+        .await;
+    }
+    let dev = Box::pin(dev::start(DevArgs::ephemeral())).await?;
+    let outcome = run(Target {
+        base_url: dev.url(),
+        router_url: None,
+        account_sid: dev.identity.account_sid.to_string(),
+        auth_token: dev.identity.auth_token.clone(),
+        platform_key: dev.identity.platform_key.clone(),
+    })
+    .await;
+    dev.stop().await?;
+    outcome
 }
 
 /// Runs the demo on a running server, and prints its table.

@@ -2,6 +2,8 @@
 
 mod client;
 mod demo;
+mod dev;
+mod services;
 
 use std::process::ExitCode;
 
@@ -19,10 +21,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    // The services and what an installation needs.
-
     // What a person tries first.
+    Dev(dev::DevArgs),
     Demo(demo::DemoArgs),
+
+    // The services and what an installation needs.
+    #[command(flatten)]
+    Service(services::ServiceCommand),
 
     // The commands of a client.
     #[command(flatten)]
@@ -55,10 +60,12 @@ fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        // The services and what an installation needs.
-
         // What a person tries first.
+        Command::Dev(args) => Box::pin(dev::command(args)).await,
         Command::Demo(args) => demo::command(args).await,
+
+        // The services and what an installation needs.
+        Command::Service(command) => Box::pin(services::run(command)).await,
 
         // The commands of a client.
         Command::Client(command) => client::run(*command, cli.defaults).await,

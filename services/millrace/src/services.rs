@@ -1,0 +1,113 @@
+//! The services as commands of the one binary, and what an installation needs before them.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use millrace_domain::Secret;
+use millrace_runtime::config::{self, MaskedSecret, SettingsArgs};
+use millrace_store::Keyring;
+use serde::{Deserialize, Serialize};
+
+use crate::dev::random_hex;
+
+/// The services, and what an installation needs.
+#[derive(Subcommand)]
+pub(crate) enum ServiceCommand {
+    /// Runs control-plane: resources by REST and gRPC, on Postgres.
+    ControlPlane(SettingsArgs),
+    /// Runs a router: accepts events by gRPC and HTTP, on Redis.
+    Router(SettingsArgs),
+    /// Runs a deliverer: delivers events to sinks, on Redis.
+    Deliverer(SettingsArgs),
+    /// Brings the database to this release, or makes a key.
+    Migrate(MigrateArgs),
+}
+
+/// Brings the database to this release; a repeat does nothing.
+#[derive(Args)]
+pub(crate) struct MigrateArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Print a new platform key, and its SHA-256 for `control_plane.platform_keys`, and do nothing else.
+    #[arg(long)]
+    new_platform_key: bool,
+    /// Print a new key for `seal.keys` under this id, and do nothing else.
+    #[arg(long, value_name = "ID")]
+    new_seal_key: Option<String>,
+}
+
+/// The settings of `migrate`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct MigrateSettings {
+    database: DatabaseSettings,
+}
+
+/// Section `database`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct DatabaseSettings {
+    /// `postgres://user:password@host/name`.
+    url: MaskedSecret,
+}
+
+/// Runs a service until it is told to stop.
+///
+/// # Errors
+/// Settings, servers or ports that cannot be used.
+pub(crate) async fn run(command: ServiceCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        ServiceCommand::ControlPlane(args) => {
+            let settings = config::load(&millrace_control_plane::Settings::default(), &args)?;
+            if args.check {
+                settings.validate()?;
+                config::print(&settings)?;
+            } else {
+                millrace_control_plane::run(settings).await?;
+            }
+        }
+        ServiceCommand::Router(args) => {
+            let settings = config::load(&millrace_router::Settings::default(), &args)?;
+            if args.check {
+                settings.check()?;
+                config::print(&settings)?;
+            } else {
+                millrace_router::run(settings).await?;
+            }
+        }
+        ServiceCommand::Deliverer(args) => {
+            let settings = config::load(&millrace_deliverer::Settings::default(), &args)?;
+            if args.check {
+                settings.check()?;
+                config::print(&settings)?;
+            } else {
+                millrace_deliverer::run(settings).await?;
+            }
+        }
+        ServiceCommand::Migrate(args) => migrate(args).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn migrate(args: MigrateArgs) -> anyhow::Result<()> {
+    if args.new_platform_key {
+        let key = Secret::new(random_hex::<24>());
+        println!("platform key  {}\nSHA-256       {}", key.reveal(), key.sha256().to_hex());
+        return Ok(());
+    }
+    if let Some(id) = &args.new_seal_key {
+        println!("{}", Keyring::generate(id).reveal());
+        return Ok(());
+    }
+    let settings = config::load(&MigrateSettings::default(), &args.settings)?;
+    if args.settings.check {
+        return config::print(&settings);
+    }
+    anyhow::ensure!(
+        !settings.database.url.is_empty(),
+        "wrong setting `database.url`: give the URL of a PostgreSQL database, such as `--set database.url=postgres://user:password@host/millrace`"
+    );
+    millrace_store::postgres::migrate(settings.database.url.reveal()).await?;
+    println!("the database is up to date");
+    Ok(())
+}
