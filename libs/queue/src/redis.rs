@@ -114,6 +114,29 @@ impl RedisQueue {
         })
     }
 
+    /// As [`Self::connect`], but waits for a Redis that does not answer yet, with one log line.
+    ///
+    /// # Errors
+    /// [`Error::Refused`](crate::Error::Refused).
+    pub async fn connect_when_up(options: RedisOptions) -> Result<Self> {
+        let (mut wait, mut told) = (Duration::from_millis(100), false);
+        loop {
+            match Self::connect(options.clone()).await {
+                Err(crate::Error::Unavailable { operation, source }) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(
+                            error = &*source as &dyn std::error::Error,
+                            "cannot {operation}, will try again"
+                        );
+                    }
+                }
+                connected => return connected,
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(Duration::from_secs(5));
+        }
+    }
+
     /// How many settlements' reports of attempts this process saw given up, unread, for their bound.
     pub fn attempts_trimmed(&self) -> u64 {
         self.trimmed.load(Ordering::Relaxed)

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod grpc;
 pub mod process;
+pub mod sections;
 pub mod server;
 pub mod signal;
 pub mod tasks;

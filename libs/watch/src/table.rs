@@ -148,6 +148,8 @@ impl Configuration {
                 let (sid, key) = read::api_key(&wire)?;
                 self.api_keys.insert(sid, key);
             }
+            // The router's view: it delivers nothing, and is told no configuration.
+            Kind::Sink(wire) if !wire.deleted && wire.configuration_json.is_empty() => {}
             Kind::Sink(wire) => {
                 let (sid, sink) = read::sink(&wire)?;
                 self.sinks.insert(sid, sink);

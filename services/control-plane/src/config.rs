@@ -1,16 +1,17 @@
 //! Settings of control-plane.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use ipnet::IpNet;
 use millrace_domain::{destination::DestinationPolicy, secret::SecretHash};
-use millrace_runtime::{config::MaskedSecret, telemetry::LogSettings};
+use millrace_runtime::{
+    config::MaskedSecret,
+    sections::{InternalSettings, ShutdownSettings},
+    telemetry::LogSettings,
+};
 use millrace_store::Keyring;
 use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
-
-/// Fewest characters of `internal.token`: 128 bits in Base64.
-const INTERNAL_TOKEN_MIN_CHARS: usize = 22;
 
 /// The settings in force.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -23,7 +24,7 @@ pub struct Settings {
     /// What secrets are sealed with.
     pub seal: Seal,
     /// How the services know each other.
-    pub internal: Internal,
+    pub internal: InternalSettings,
     /// Where events may be delivered to.
     pub delivery: Delivery,
     /// The operator's listener.
@@ -31,7 +32,7 @@ pub struct Settings {
     /// How the process logs.
     pub log: LogSettings,
     /// How the process ends.
-    pub shutdown: Shutdown,
+    pub shutdown: ShutdownSettings,
 }
 
 /// Section `control_plane`.
@@ -85,14 +86,6 @@ pub struct Seal {
     pub keys: MaskedSecret,
 }
 
-/// Section `internal`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Internal {
-    /// The secret that routers and deliverers show; at least 22 random characters.
-    pub token: MaskedSecret,
-}
-
 /// Section `delivery`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -117,21 +110,6 @@ impl Default for Admin {
     }
 }
 
-/// Section `shutdown`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Shutdown {
-    /// How long the process may take to end, such as `"20s"`.
-    #[serde(with = "humantime_serde")]
-    pub grace: Duration,
-}
-
-impl Default for Shutdown {
-    fn default() -> Self {
-        Self { grace: Duration::from_secs(20) }
-    }
-}
-
 /// The settings of the service, checked.
 pub(crate) struct Checked {
     pub(crate) platform_keys: Arc<[SecretHash]>,
@@ -144,6 +122,7 @@ pub(crate) struct Checked {
 impl Settings {
     /// Checks what every embedding needs; where the service listens and keeps its rows is not looked at.
     pub(crate) fn check(&self) -> anyhow::Result<Checked> {
+        self.internal.check()?;
         let control_plane = &self.control_plane;
         let platform_keys = control_plane.platform_keys.iter().enumerate().map(|(at, text)| {
             SecretHash::from_hex(text).ok_or_else(|| {
@@ -155,7 +134,7 @@ impl Settings {
             platform_keys: platform_keys.collect::<anyhow::Result<_>>()?,
             public_url: public_url.map(|url| base("public_url", url)).transpose()?,
             schemas_url: base("schemas_url", &control_plane.schemas_url)?,
-            internal_token: self.internal_token()?,
+            internal_token: SecretHash::of(self.internal.token.reveal()),
             policy: DestinationPolicy {
                 allow_http: self.delivery.allow_http,
                 allow_cidrs: self.delivery.allow_cidrs.clone(),
@@ -195,19 +174,6 @@ impl Settings {
     pub(crate) fn keyring(&self) -> anyhow::Result<Keyring> {
         Keyring::parse(self.seal.keys.reveal())
             .map_err(|error| anyhow::anyhow!("wrong setting `seal.keys`: {error}"))
-    }
-
-    fn internal_token(&self) -> anyhow::Result<SecretHash> {
-        let token = self.internal.token.reveal();
-        anyhow::ensure!(
-            !token.is_empty(),
-            "the setting `internal.token` is missing: the secret that all services share"
-        );
-        anyhow::ensure!(
-            token.len() >= INTERNAL_TOKEN_MIN_CHARS && token.bytes().all(|b| b.is_ascii_graphic()),
-            "wrong setting `internal.token`: must be at least {INTERNAL_TOKEN_MIN_CHARS} printable ASCII characters, random"
-        );
-        Ok(SecretHash::of(token))
     }
 }
 

@@ -84,6 +84,7 @@ pub async fn build(
     let commits = Commits::new(&checked.platform_keys, barrier);
     let schemas_url: Arc<str> = checked.schemas_url.into();
     let catalog = Catalog { store: Arc::clone(&store), commits: commits.clone() };
+    let (told, registered) = tokio::sync::watch::channel(false);
     let watch = Watch::new(
         Source {
             store: Arc::clone(&store),
@@ -93,8 +94,9 @@ pub async fn build(
         },
         checked.internal_token,
         process.tasks.clone(),
+        registered,
     );
-    spawn_tasks(process, &store, &schemas_url);
+    spawn_tasks(process, &store, &schemas_url, told);
     let app = Arc::new(App {
         auth: Auth::new(Arc::clone(&store), checked.platform_keys),
         sinks: Sinks {
@@ -167,13 +169,19 @@ async fn open(settings: &Settings) -> anyhow::Result<Arc<dyn ResourceStore>> {
     }
 }
 
-fn spawn_tasks(process: &Process, store: &Arc<dyn ResourceStore>, schemas_url: &str) {
+fn spawn_tasks(
+    process: &Process,
+    store: &Arc<dyn ResourceStore>,
+    schemas_url: &str,
+    told: tokio::sync::watch::Sender<bool>,
+) {
     let Process { tasks, readiness, .. } = process;
     readiness.set("catalogue", false);
     readiness.set("database", false);
-    let (kept, url, ready) = (Arc::clone(store), schemas_url.to_owned(), readiness.clone());
+    let (kept, url) = (Arc::clone(store), schemas_url.to_owned());
+    let registered = catalog::seed::Registered { readiness: readiness.clone(), told };
     tasks.spawn("register-catalogue", |stopping| {
-        catalog::seed::keep_registering(kept, url, ready, stopping)
+        catalog::seed::keep_registering(kept, url, registered, stopping)
     });
     let (kept, ready) = (Arc::clone(store), readiness.clone());
     tasks.spawn("probe-database", |stopping| health::keep_probing(kept, ready, stopping));

@@ -10,7 +10,7 @@ use millrace_proto::internal::{self as wire, config_service_server::ConfigServic
 use millrace_runtime::{CancellationToken, Tasks};
 use millrace_store::{Change, Changes, Resource, ResourceStore};
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, mpsc, watch},
     time::timeout,
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -31,6 +31,8 @@ const PART: usize = 500;
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 /// Longest wait for a watcher to take a response.
 const TAKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait for the catalogue; then the watcher is asked to come back.
+const REGISTERED_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most snapshots in memory at once.
 const SNAPSHOTS_MAX: usize = 4;
 /// Responses that wait for a watcher.
@@ -51,12 +53,27 @@ pub(crate) struct Watch {
     internal_token: SecretHash,
     tasks: Tasks,
     snapshots: Arc<Semaphore>,
+    registered: watch::Receiver<bool>,
 }
 
 impl Watch {
-    pub(crate) fn new(source: Source, internal_token: SecretHash, tasks: Tasks) -> Self {
+    /// Serves nobody before the catalogue is `registered`: a router that knows no event types would refuse events for good.
+    pub(crate) fn new(
+        source: Source,
+        internal_token: SecretHash,
+        tasks: Tasks,
+        registered: watch::Receiver<bool>,
+    ) -> Self {
         let snapshots = Arc::new(Semaphore::new(SNAPSHOTS_MAX));
-        Self { source, internal_token, tasks, snapshots }
+        Self { source, internal_token, tasks, snapshots, registered }
+    }
+
+    async fn until_registered(&self) -> Result<(), Status> {
+        let mut registered = self.registered.clone();
+        match timeout(REGISTERED_TIMEOUT, registered.wait_for(|registered| *registered)).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Status::unavailable("the catalogue is not registered yet")),
+        }
     }
 
     fn check_token(&self, request: &Request<wire::WatchRequest>) -> Result<(), Status> {
@@ -80,6 +97,7 @@ impl ConfigService for Watch {
         request: Request<wire::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         self.check_token(&request)?;
+        self.until_registered().await?;
         let request = request.into_inner();
         let view = match request.view() {
             wire::WatchView::Router => View::Router,

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use millrace_domain::{backoff::Backoff, destination::DestinationPolicy};
-use millrace_runtime::{config::MaskedSecret, telemetry::LogSettings};
+use millrace_runtime::{
+    sections::{ControlPlaneSettings, InternalSettings, QueueSettings, ShutdownSettings},
+    telemetry::LogSettings,
+};
 use serde::{Deserialize, Serialize};
 
 /// Everything a deliverer is told.
@@ -43,34 +46,6 @@ pub struct DelivererSettings {
     /// How often a lease is renewed; at most a third of it.
     #[serde(with = "humantime_serde")]
     pub renew: Duration,
-}
-
-/// The queue.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct QueueSettings {
-    /// URL of Redis, such as `redis://user:password@host:6379/0`.
-    pub url: MaskedSecret,
-    /// Number of partitions: fixed at installation.
-    pub partitions: u16,
-    /// What the names of keys begin with; the same in every process.
-    pub prefix: String,
-}
-
-/// Where the configuration comes from.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ControlPlaneSettings {
-    /// URL of control-plane's gRPC.
-    pub address: String,
-}
-
-/// What the services trust each other by.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct InternalSettings {
-    /// The shared token, at least 16 bytes; the same in every service.
-    pub token: MaskedSecret,
 }
 
 /// How events are delivered.
@@ -119,15 +94,6 @@ pub struct AdminSettings {
     pub listen: String,
 }
 
-/// How the process ends.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ShutdownSettings {
-    /// Longest wait for requests that are open.
-    #[serde(with = "humantime_serde")]
-    pub grace: Duration,
-}
-
 impl Default for DelivererSettings {
     fn default() -> Self {
         Self {
@@ -136,22 +102,6 @@ impl Default for DelivererSettings {
             lease: Duration::from_secs(10),
             renew: Duration::from_secs(3),
         }
-    }
-}
-
-impl Default for QueueSettings {
-    fn default() -> Self {
-        Self {
-            url: MaskedSecret::new("redis://127.0.0.1:6379"),
-            partitions: 64,
-            prefix: "mr".to_owned(),
-        }
-    }
-}
-
-impl Default for ControlPlaneSettings {
-    fn default() -> Self {
-        Self { address: "http://127.0.0.1:8080".to_owned() }
     }
 }
 
@@ -182,37 +132,31 @@ impl Default for AdminSettings {
     }
 }
 
-impl Default for ShutdownSettings {
-    fn default() -> Self {
-        Self { grace: Duration::from_secs(20) }
-    }
-}
-
 impl Settings {
-    /// Checks what types cannot.
+    /// Checks what a process of its own needs.
+    ///
+    /// # Errors
+    /// The first setting that is wrong or missing, by name.
+    pub fn validate(&self) -> anyhow::Result<()> {
+        self.queue.check_redis()?;
+        self.check()
+    }
+
+    /// Checks what types cannot; where the queue is is not looked at.
     ///
     /// # Errors
     /// The first setting that is out of its bounds, by name.
     pub fn check(&self) -> anyhow::Result<()> {
-        let bounds = [
-            (
-                "deliverer.renew",
-                self.deliverer.renew * 3 <= self.deliverer.lease && !self.deliverer.renew.is_zero(),
-                "must be more than 0 and at most a third of `deliverer.lease`",
-            ),
-            (
-                "queue.partitions",
-                (1..=4_096).contains(&self.queue.partitions),
-                "must be between 1 and 4096",
-            ),
-            (
-                "internal.token",
-                self.internal.token.reveal().len() >= 16,
-                "must be at least 16 bytes, the same in every service",
-            ),
-        ];
+        self.queue.check()?;
+        self.internal.check()?;
+        let renew = self.deliverer.renew;
+        let bounds = [(
+            "deliverer.renew",
+            renew * 3 <= self.deliverer.lease && !renew.is_zero(),
+            "must be more than 0 and at most a third of `deliverer.lease`",
+        )];
         for (name, holds, message) in bounds.into_iter().chain(self.delivery.bounds()) {
-            anyhow::ensure!(holds, "setting `{name}` {message}");
+            anyhow::ensure!(holds, "wrong setting `{name}`: {message}");
         }
         Ok(())
     }
@@ -270,13 +214,15 @@ impl DeliverySettings {
 
 #[cfg(test)]
 mod tests {
+    use millrace_runtime::config::MaskedSecret;
+
     use super::*;
 
     #[test]
     fn the_defaults_lack_only_the_shared_token() {
         let mut settings = Settings::default();
         assert!(settings.check().expect_err("no token").to_string().contains("internal.token"));
-        settings.internal.token = MaskedSecret::new("0123456789abcdef");
+        settings.internal.token = MaskedSecret::new("0123456789abcdef0123456789");
         settings.check().expect("valid");
         settings.delivery.window = Duration::ZERO;
         assert!(settings.check().expect_err("no window").to_string().contains("delivery.window"));

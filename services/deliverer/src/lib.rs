@@ -104,7 +104,7 @@ pub async fn build(
 /// # Errors
 /// Settings, Redis or ports that cannot be used; a task that failed.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
-    settings.check()?;
+    settings.validate()?;
     let metrics = telemetry::init(&settings.log)?;
     let process = Process::default();
     let (client, watch) = Client::new(
@@ -114,18 +114,21 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     )?;
     let listener = server::bind(&settings.deliverer.listen).await?;
     let admin_listener = server::bind(&settings.admin.listen).await?;
-    let queue = RedisQueue::connect(RedisOptions {
+    let queue = RedisQueue::connect_when_up(RedisOptions {
         url: settings.queue.url.reveal().to_owned(),
         partitions: settings.queue.partitions,
         prefix: settings.queue.prefix.clone(),
         ..RedisOptions::default()
     });
+    process.readiness.set("queue", false);
     process.serve("admin", admin_listener, admin::routes(process.readiness.clone(), metrics))?;
     process.tasks.spawn("watch-configuration", |stopping| async move {
         client.run(stopping.cancelled_owned()).await;
         Ok(())
     });
-    let service = build(&settings, Arc::new(queue.await?), watch, &process).await?;
+    let queue = Arc::new(queue.await?);
+    process.readiness.set("queue", true);
+    let service = build(&settings, queue, watch, &process).await?;
     let standard = standard_routes(
         GRPC_SERVICES,
         millrace_proto::DESCRIPTORS,

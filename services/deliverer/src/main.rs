@@ -15,8 +15,8 @@ struct Arguments {
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse().settings;
     let settings = config::load(&millrace_deliverer::Settings::default(), &arguments)?;
+    settings.validate()?;
     if arguments.check {
-        settings.check()?;
         return config::print(&settings);
     }
     millrace_deliverer::run(settings).await

@@ -69,7 +69,7 @@ pub(crate) async fn run(command: ServiceCommand) -> anyhow::Result<ExitCode> {
         ServiceCommand::Router(args) => {
             let settings = config::load(&millrace_router::Settings::default(), &args)?;
             if args.check {
-                settings.check()?;
+                settings.validate()?;
                 config::print(&settings)?;
             } else {
                 millrace_router::run(settings).await?;
@@ -78,7 +78,7 @@ pub(crate) async fn run(command: ServiceCommand) -> anyhow::Result<ExitCode> {
         ServiceCommand::Deliverer(args) => {
             let settings = config::load(&millrace_deliverer::Settings::default(), &args)?;
             if args.check {
-                settings.check()?;
+                settings.validate()?;
                 config::print(&settings)?;
             } else {
                 millrace_deliverer::run(settings).await?;

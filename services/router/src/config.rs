@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use millrace_runtime::{config::MaskedSecret, telemetry::LogSettings};
+use millrace_runtime::{
+    sections::{ControlPlaneSettings, InternalSettings, QueueSettings, ShutdownSettings},
+    telemetry::LogSettings,
+};
 use serde::{Deserialize, Serialize};
 
 /// Everything a router is told.
@@ -42,47 +45,12 @@ pub struct RouterSettings {
     pub in_flight_bytes: u32,
 }
 
-/// The queue.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct QueueSettings {
-    /// URL of Redis, such as `redis://user:password@host:6379/0`.
-    pub url: MaskedSecret,
-    /// Number of partitions: fixed at installation.
-    pub partitions: u16,
-}
-
-/// Where the configuration comes from.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ControlPlaneSettings {
-    /// URL of control-plane's gRPC.
-    pub address: String,
-}
-
-/// What the services trust each other by.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct InternalSettings {
-    /// The shared token, at least 16 bytes; the same in every service.
-    pub token: MaskedSecret,
-}
-
 /// Where the admin routes are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminSettings {
     /// Address of `/healthz`, `/readyz`, `/metrics`.
     pub listen: String,
-}
-
-/// How the process ends.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ShutdownSettings {
-    /// Longest wait for requests that are open.
-    #[serde(with = "humantime_serde")]
-    pub grace: Duration,
 }
 
 impl Default for RouterSettings {
@@ -96,36 +64,29 @@ impl Default for RouterSettings {
     }
 }
 
-impl Default for QueueSettings {
-    fn default() -> Self {
-        Self { url: MaskedSecret::default(), partitions: 64 }
-    }
-}
-
-impl Default for ControlPlaneSettings {
-    fn default() -> Self {
-        Self { address: "http://127.0.0.1:8080".to_owned() }
-    }
-}
-
 impl Default for AdminSettings {
     fn default() -> Self {
         Self { listen: "0.0.0.0:9081".to_owned() }
     }
 }
 
-impl Default for ShutdownSettings {
-    fn default() -> Self {
-        Self { grace: Duration::from_secs(20) }
-    }
-}
-
 impl Settings {
-    /// Checks what types cannot.
+    /// Checks what a process of its own needs.
+    ///
+    /// # Errors
+    /// The first setting that is wrong or missing, by name.
+    pub fn validate(&self) -> anyhow::Result<()> {
+        self.queue.check_redis()?;
+        self.check()
+    }
+
+    /// Checks what types cannot; where the queue is is not looked at.
     ///
     /// # Errors
     /// The first setting that is out of its bounds, by name.
     pub fn check(&self) -> anyhow::Result<()> {
+        self.queue.check()?;
+        self.internal.check()?;
         let wait = Duration::from_millis(100)..=Duration::from_secs(60);
         let bounds = [
             (
@@ -143,19 +104,9 @@ impl Settings {
                 self.router.in_flight_bytes >= 8 * 1024 * 1024,
                 "must be at least 8388608",
             ),
-            (
-                "queue.partitions",
-                (1..=4_096).contains(&self.queue.partitions),
-                "must be between 1 and 4096",
-            ),
-            (
-                "internal.token",
-                self.internal.token.reveal().len() >= 16,
-                "must be at least 16 bytes, the same in every service",
-            ),
         ];
         for (name, holds, message) in bounds {
-            anyhow::ensure!(holds, "setting `{name}` {message}");
+            anyhow::ensure!(holds, "wrong setting `{name}`: {message}");
         }
         Ok(())
     }
@@ -163,13 +114,15 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
+    use millrace_runtime::config::MaskedSecret;
+
     use super::*;
 
     #[test]
     fn a_setting_out_of_bounds_is_named() {
         let mut settings = Settings::default();
         assert!(settings.check().expect_err("no token").to_string().contains("internal.token"));
-        settings.internal.token = MaskedSecret::new("0123456789abcdef");
+        settings.internal.token = MaskedSecret::new("0123456789abcdef0123456789");
         settings.check().expect("the defaults are within their bounds");
         settings.queue.partitions = 0;
         assert!(settings.check().expect_err("none").to_string().contains("queue.partitions"));

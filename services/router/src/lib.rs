@@ -6,10 +6,9 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, middleware};
-use millrace_domain::backoff::Backoff;
 use millrace_proto::DESCRIPTORS;
 use millrace_queue::{
-    Error, Queue,
+    Queue,
     redis::{RedisOptions, RedisQueue},
 };
 use millrace_runtime::{Process, Readiness, admin, grpc::standard_routes, server, telemetry};
@@ -74,7 +73,7 @@ pub fn build(
 /// # Errors
 /// Wrong settings, a port that is taken, a Redis that must not be used, a task that failed.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
-    settings.check()?;
+    settings.validate()?;
     let metrics = telemetry::init(&settings.log)?;
     let listener = server::bind(&settings.router.listen).await?;
     let admin_listener = server::bind(&settings.admin.listen).await?;
@@ -89,37 +88,18 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         client.run(stopping.cancelled_owned()).await;
         Ok(())
     });
-    let queue = connect(&settings).await?;
-    let service = build(&settings, queue, watch, &process)?;
+    let queue = RedisQueue::connect_when_up(RedisOptions {
+        url: settings.queue.url.reveal().to_owned(),
+        partitions: settings.queue.partitions,
+        prefix: settings.queue.prefix.clone(),
+        ..RedisOptions::default()
+    });
+    let service = build(&settings, Arc::new(queue.await?), watch, &process)?;
     let standard =
         standard_routes(service.grpc_services, DESCRIPTORS, &process.readiness, &process.tasks)
             .await?;
     process.serve("publishing", listener, service.routes.merge(standard))?;
     process.run(settings.shutdown.grace).await
-}
-
-/// Connects to Redis, however long it takes to be there.
-async fn connect(settings: &Settings) -> anyhow::Result<Arc<dyn Queue>> {
-    let backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(5) };
-    let mut failures = 0_u32;
-    loop {
-        let options = RedisOptions {
-            url: settings.queue.url.reveal().to_owned(),
-            partitions: settings.queue.partitions,
-            ..RedisOptions::default()
-        };
-        match RedisQueue::connect(options).await {
-            Ok(queue) => return Ok(Arc::new(queue)),
-            Err(error @ Error::Unavailable { .. }) => {
-                failures = failures.saturating_add(1);
-                if failures == 1 {
-                    tracing::warn!(error = ?anyhow::Error::from(error), "waits for Redis");
-                }
-                sleep(backoff.delay(failures, 1.0, None)).await;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
 }
 
 fn follow_configuration(watch: &Watch, process: &Process) {

@@ -16,7 +16,7 @@ struct Args {
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let settings = config::load(&Settings::default(), &args.settings)?;
-    settings.check()?;
+    settings.validate()?;
     if args.settings.check {
         return config::print(&settings);
     }

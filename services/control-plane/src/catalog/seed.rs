@@ -126,11 +126,17 @@ impl Seed {
     }
 }
 
+/// Who is told that the catalogue is registered.
+pub(crate) struct Registered {
+    pub(crate) readiness: Readiness,
+    pub(crate) told: tokio::sync::watch::Sender<bool>,
+}
+
 /// Registers the catalogue, as often as it takes: control-plane starts before its database may.
 pub(crate) async fn keep_registering(
     store: Arc<dyn ResourceStore>,
     schemas_url: String,
-    readiness: Readiness,
+    registered: Registered,
     stopping: CancellationToken,
 ) -> anyhow::Result<()> {
     let seed = Seed::read(&schemas_url, random::now())?;
@@ -143,7 +149,8 @@ pub(crate) async fn keep_registering(
             Some(Ok(version)) => {
                 let types = seed.types.len();
                 tracing::info!(types, %version, "the catalogue is registered");
-                readiness.set("catalogue", true);
+                registered.readiness.set("catalogue", true);
+                registered.told.send_replace(true);
                 return Ok(());
             }
             Some(Err(error)) if wait == RETRY.0 => {

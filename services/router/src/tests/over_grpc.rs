@@ -1,6 +1,7 @@
 //! `millrace.v1.PublishService`.
 
 use millrace_proto::v1::PublishStreamRequest;
+use millrace_queue::Error;
 
 use super::*;
 

@@ -1,5 +1,7 @@
 //! CloudEvents over HTTP.
 
+use millrace_queue::Error;
+
 use super::*;
 
 const STRUCTURED: &str = "application/cloudevents+json";

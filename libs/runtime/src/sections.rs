@@ -1,0 +1,116 @@
+//! Sections of settings that several services have: the same names, bounds and defaults in each.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::MaskedSecret;
+
+/// Fewest characters of `internal.token`: 128 bits in Base64.
+const INTERNAL_TOKEN_MIN_CHARS: usize = 22;
+/// Most partitions: what one Redis Cluster shards well.
+const PARTITIONS_MAX: u16 = 4_096;
+
+/// Section `queue`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueSettings {
+    /// URL of Redis, such as `redis://user:password@host:6379/0`.
+    pub url: MaskedSecret,
+    /// Number of partitions, the same in every process: fixed at installation.
+    pub partitions: u16,
+    /// What the names of keys begin with, the same in every process.
+    pub prefix: String,
+}
+
+/// Section `control_plane` of a service that watches it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ControlPlaneSettings {
+    /// URL of control-plane's gRPC.
+    pub address: String,
+}
+
+/// Section `internal`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InternalSettings {
+    /// The secret that all services share; at least 22 random characters.
+    pub token: MaskedSecret,
+}
+
+/// Section `shutdown`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShutdownSettings {
+    /// Longest wait for what is open when the process stops, such as `"20s"`.
+    #[serde(with = "humantime_serde")]
+    pub grace: Duration,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self { url: MaskedSecret::default(), partitions: 64, prefix: "mr".to_owned() }
+    }
+}
+
+impl Default for ControlPlaneSettings {
+    fn default() -> Self {
+        Self { address: "http://127.0.0.1:8080".to_owned() }
+    }
+}
+
+impl Default for ShutdownSettings {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(20) }
+    }
+}
+
+impl QueueSettings {
+    /// Checks what every use needs.
+    ///
+    /// # Errors
+    /// The first setting that is wrong, by name.
+    pub fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            (1..=PARTITIONS_MAX).contains(&self.partitions),
+            "wrong setting `queue.partitions`: must be between 1 and {PARTITIONS_MAX}"
+        );
+        anyhow::ensure!(
+            !self.prefix.is_empty() && self.prefix.bytes().all(|b| b.is_ascii_alphanumeric()),
+            "wrong setting `queue.prefix`: must be letters and digits"
+        );
+        Ok(())
+    }
+
+    /// Checks what a process needs that uses Redis.
+    ///
+    /// # Errors
+    /// The first setting that is wrong or missing, by name.
+    pub fn check_redis(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            !self.url.is_empty(),
+            "the setting `queue.url` is missing, such as `redis://127.0.0.1:6379`"
+        );
+        self.check()
+    }
+}
+
+impl InternalSettings {
+    /// Checks the token.
+    ///
+    /// # Errors
+    /// A token that is missing, short, or cannot be sent.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let token = self.token.reveal();
+        anyhow::ensure!(
+            !token.is_empty(),
+            "the setting `internal.token` is missing: the secret that all services share"
+        );
+        anyhow::ensure!(
+            token.len() >= INTERNAL_TOKEN_MIN_CHARS && token.bytes().all(|b| b.is_ascii_graphic()),
+            "wrong setting `internal.token`: must be at least {INTERNAL_TOKEN_MIN_CHARS} printable ASCII characters, random"
+        );
+        Ok(())
+    }
+}
