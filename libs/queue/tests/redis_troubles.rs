@@ -205,6 +205,47 @@ async fn what_a_stranger_put_into_ready_ends_in_quarantine() {
 }
 
 #[tokio::test]
+async fn a_settlement_that_redis_breaks_off_loses_nothing_and_is_done_by_its_repeat() {
+    let server = server(false).await;
+    let queue = connect(&server).await;
+    let token = Token(Uuid::now_v7());
+    queue.acquire(&[HOME], token, LEASE).await.expect("acquire");
+    let drained = park("drained");
+    let parks = vec![drained.clone()];
+    queue.settle(HOME, token, Settlement { parks, ..Settlement::default() }).await.expect("park");
+    let (done, bad) = (append_in_time(&*queue, "a").await, append_in_time(&*queue, "b").await);
+    let waits = Park { sink: SinkSid::from_u128(2), ..park("waits") };
+    let settlement = Settlement {
+        entries: vec![done],
+        quarantined: vec![(bad, "no chunk".to_owned())],
+        unparked: vec![(drained.sink, drained.class, drained.id)],
+        parks: vec![waits.clone()],
+        ..Settlement::default()
+    };
+    let mut beside = beside(&server).await;
+    let set = format!("{{mr:1}}:parked:{}", waits.sink);
+    run(&mut beside, cmd("SET").arg(&set).arg("no sorted set")).await;
+    let query = ParkedQuery { until: waits.expires, limit: 10, skip: &[] };
+    for _ in 0..2 {
+        queue.settle(HOME, token, settlement.clone()).await.expect_err("it cannot park");
+        assert_eq!(queue.depth().await.expect("depth"), 2, "what it consumes still stands");
+        let left = queue.parked(HOME, drained.sink, Class::Backlog, query).await.expect("parked");
+        assert_eq!(left[0].chunk, Some(Bytes::from_static(b"drained")));
+    }
+    run(&mut beside, cmd("DEL").arg(&set)).await;
+    for expected in [Settled::Done, Settled::Already] {
+        let settled = queue.settle(HOME, token, settlement.clone()).await.expect("settle");
+        assert_eq!(settled, expected);
+        assert_eq!(queue.depth().await.expect("depth"), 0);
+        assert_eq!(queue.quarantined(HOME).await.expect("quarantined").len(), 1);
+        let kept = queue.parked(HOME, waits.sink, Class::Backlog, query).await.expect("parked");
+        assert_eq!(kept[0].chunk, Some(Bytes::from_static(b"waits")));
+        let gone = queue.parked(HOME, drained.sink, Class::Backlog, query).await.expect("parked");
+        assert!(gone.is_empty(), "{gone:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_damaged_parked_chunk_does_not_hide_the_others() {
     let server = server(false).await;
     let queue = connect(&server).await;

@@ -22,6 +22,7 @@ pub async fn parks(fixture: &dyn Fixture) {
     a_repeated_park_is_the_same_park(&*fixture.fresh().await.open().await).await;
     what_is_unparked_is_gone(&*fixture.fresh().await.open().await).await;
     a_chunk_moves_between_sets_in_one_step(&*fixture.fresh().await.open().await).await;
+    a_chunk_is_parked_again_in_one_step(&*fixture.fresh().await.open().await).await;
     an_expired_chunk_is_named_without_its_bytes(&*fixture.fresh().await.open().await).await;
     backlogs_hold_the_last_state_of_each_sink(&*fixture.fresh().await.open().await).await;
     large_chunks_and_thousands_of_sinks_are_parked(fixture.fresh().await.open().await).await;
@@ -94,6 +95,18 @@ async fn a_chunk_moves_between_sets_in_one_step(queue: &dyn Queue) {
     assert_eq!(queue.settle(HOME, owner, moved).await.expect("repeat"), Settled::Already);
     assert!(parked(queue, sink(1), Class::Delayed).await.is_empty());
     assert_eq!(parked_texts(queue, sink(1), Class::Backlog).await, ["a"]);
+}
+
+async fn a_chunk_is_parked_again_in_one_step(queue: &dyn Queue) {
+    let owner = owner(queue).await;
+    let first = park(sink(1), Class::Backlog, 1, "a");
+    queue.settle(HOME, owner, parking([first.clone()])).await.expect("park");
+    let later = Park { at: Timestamp::from_millis(8), ..first.clone() };
+    let again = Settlement { parks: vec![later], ..unparking([&first]) };
+    assert_eq!(queue.settle(HOME, owner, again).await.expect("park again"), Settled::Done);
+    assert_eq!(parked_texts(queue, sink(1), Class::Backlog).await, ["a"]);
+    let at = queue.first_parked(HOME, sink(1), Class::Backlog).await.expect("first");
+    assert_eq!(at, Some(Timestamp::from_millis(8)));
 }
 
 async fn an_expired_chunk_is_named_without_its_bytes(queue: &dyn Queue) {

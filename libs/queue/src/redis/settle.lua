@@ -1,6 +1,9 @@
 #!lua flags=allow-oom
 -- Settles: removes what was consumed and records what became of it, in one step.
 --
+-- Redis takes nothing back when a script fails midway. So it looks first, then writes, then removes: an error
+-- leaves what was consumed where it stands, and the same settlement again does the rest.
+--
 -- KEYS: owner, ready, backlogs, quarantine, attempts, drops, then as the sections below need them.
 -- ARGV: token, then section by section a count and so many groups:
 --   quarantined  (entry id, reason)
@@ -34,54 +37,79 @@ local function raw(fields)
   return table.concat(fields, '\n')
 end
 
-local asked, gone = 0, 0
+-- Looks. One chunk that is left is enough: no others are read.
+local entries, quarantined, unparked = {}, {}, {}
+local left = false
 for _ = 1, tonumber(arg()) do
   local id, reason = arg(), arg()
   local found = redis.call('XRANGE', ready, id, id)[1]
+  entries[#entries + 1] = id
   if found then
-    redis.call('HSET', quarantine, id, raw(found[2]), id .. ':why', reason)
-    gone = gone + redis.call('XDEL', ready, id)
+    quarantined[#quarantined + 1] = { id = id, reason = reason, bytes = raw(found[2]) }
+    left = true
   end
-  asked = asked + 1
 end
 for _ = 1, tonumber(arg()) do
-  gone = gone + redis.call('XDEL', ready, arg())
-  asked = asked + 1
+  entries[#entries + 1] = arg()
 end
 for _ = 1, tonumber(arg()) do
-  local id, set, chunk = arg(), key(), key()
-  if redis.call('ZREM', set, id) == 1 then
-    redis.call('DEL', chunk)
-    gone = gone + 1
-  end
-  asked = asked + 1
+  local one = { id = arg(), set = key(), chunk = key() }
+  one.left = redis.call('ZSCORE', one.set, one.id)
+  unparked[#unparked + 1] = one
+  left = left or one.left
 end
-if asked > 0 and gone == 0 then
+for _, id in ipairs(entries) do
+  left = left or redis.call('XRANGE', ready, id, id)[1]
+end
+if #entries + #unparked > 0 and not left then
   return { 0 }
 end
 
+-- Writes.
+for _, one in ipairs(quarantined) do
+  redis.call('HSET', quarantine, one.id, one.bytes, one.id .. ':why', one.reason)
+end
+local placed, kept = {}, {}
 for _ = 1, tonumber(arg()) do
   local id, ms, expires, bytes = arg(), arg(), arg(), arg()
   local set, chunk = key(), key()
   redis.call('SET', chunk, bytes, 'PXAT', expires)
   redis.call('ZADD', set, ms, id)
+  placed[set .. ' ' .. id], kept[chunk] = true, true
 end
+local drained = {}
 for _ = 1, tonumber(arg()) do
   local sink, parked, state = arg(), arg(), arg()
   if parked == '1' then
     redis.call('HSET', backlogs, sink, state)
   else
-    redis.call('HDEL', backlogs, sink)
+    drained[#drained + 1] = sink
   end
 end
 local attempted, most, dropped = arg(), arg(), arg()
 local trimmed = 0
+if dropped ~= '' then
+  redis.call('XADD', drops, '*', 'r', dropped)
+end
 if attempted ~= '' then
   local before = redis.call('XLEN', attempts)
   redis.call('XADD', attempts, 'MAXLEN', '~', most, '*', 'r', attempted)
   trimmed = before + 1 - redis.call('XLEN', attempts)
 end
-if dropped ~= '' then
-  redis.call('XADD', drops, '*', 'r', dropped)
+
+-- Removes, but not what was parked anew under the same name.
+for _, one in ipairs(unparked) do
+  if one.left and not placed[one.set .. ' ' .. one.id] then
+    redis.call('ZREM', one.set, one.id)
+  end
+  if one.left and not kept[one.chunk] then
+    redis.call('DEL', one.chunk)
+  end
+end
+for _, sink in ipairs(drained) do
+  redis.call('HDEL', backlogs, sink)
+end
+for _, id in ipairs(entries) do
+  redis.call('XDEL', ready, id)
 end
 return { 1, trimmed }
