@@ -135,7 +135,8 @@ pub struct Settlement {
     pub parks: Vec<Park>,
     /// Entries that nobody can read, and why: moved to quarantine, raw.
     pub quarantined: Vec<(EntryId, String)>,
-    /// New state of the sinks concerned; `None`: nothing of the sink is parked any more.
+    /// New state of the sinks concerned; `None`: nothing of the sink is parked any more. Where something is, all the
+    /// same, its state is left; where it has none, it gets the default.
     pub backlogs: Vec<(SinkSid, Option<BacklogState>)>,
     /// What was attempted; empty: nothing is appended.
     pub attempts: AttemptReports,

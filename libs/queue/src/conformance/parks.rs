@@ -25,6 +25,7 @@ pub async fn parks(fixture: &dyn Fixture) {
     a_chunk_is_parked_again_in_one_step(&*fixture.fresh().await.open().await).await;
     an_expired_chunk_is_named_without_its_bytes(&*fixture.fresh().await.open().await).await;
     backlogs_hold_the_last_state_of_each_sink(&*fixture.fresh().await.open().await).await;
+    a_sink_with_something_parked_stays_listed(&*fixture.fresh().await.open().await).await;
     large_chunks_and_thousands_of_sinks_are_parked(fixture.fresh().await.open().await).await;
 }
 
@@ -146,6 +147,26 @@ async fn backlogs_hold_the_last_state_of_each_sink(queue: &dyn Queue) {
     let found = snapshot(queue, &[]).await.backlogs;
     assert_eq!(found, [(sink(1), state(5)), (sink(2), BacklogState::default())]);
     assert!(queue.backlogs(Partition(0)).await.expect("backlogs").is_empty());
+}
+
+async fn a_sink_with_something_parked_stays_listed(queue: &dyn Queue) {
+    let owner = owner(queue).await;
+    let backlog = park(sink(1), Class::Backlog, 1, "a");
+    let delayed = park(sink(1), Class::Delayed, 1, "b");
+    let listed = |state| vec![(sink(1), state)];
+    let parks = parking([backlog.clone(), delayed.clone()]);
+    let settle = |settlement: Settlement| async move {
+        queue.settle(HOME, owner, settlement).await.expect("settle");
+        queue.backlogs(HOME).await.expect("backlogs")
+    };
+    let unlisted = Settlement { backlogs: listed(None), ..parks };
+    assert_eq!(settle(unlisted).await, [(sink(1), BacklogState::default())]);
+    let stated = Settlement { backlogs: listed(Some(state(3))), ..Settlement::default() };
+    assert_eq!(settle(stated).await, [(sink(1), state(3))]);
+    let half = Settlement { backlogs: listed(None), ..unparking([&backlog]) };
+    assert_eq!(settle(half).await, [(sink(1), state(3))], "one set is left");
+    let whole = Settlement { backlogs: listed(None), ..unparking([&delayed]) };
+    assert_eq!(settle(whole).await, []);
 }
 
 async fn large_chunks_and_thousands_of_sinks_are_parked(queue: Arc<dyn Queue>) {

@@ -10,7 +10,7 @@
 --   entries      (entry id)
 --   unparked     (chunk id)              KEYS: set, chunk
 --   parks        (chunk id, ms, expires, bytes)   KEYS: set, chunk
---   backlogs     (sink, 1 and its state, or 0 and '': nothing is parked any more)
+--   backlogs     (sink, 1 and its state, or 0 and '': nothing is parked any more)   KEYS: both sets of the sink
 --   attempts body or '', most entries of attempts, drops body or ''
 --
 -- Answers {-1}: the token is stale; {0}: already settled; {1, n}: done, n attempts trimmed.
@@ -80,10 +80,11 @@ end
 local drained = {}
 for _ = 1, tonumber(arg()) do
   local sink, parked, state = arg(), arg(), arg()
+  local backlog, delayed = key(), key()
   if parked == '1' then
     redis.call('HSET', backlogs, sink, state)
   else
-    drained[#drained + 1] = sink
+    drained[#drained + 1] = { sink = sink, backlog = backlog, delayed = delayed }
   end
 end
 local attempted, most, dropped = arg(), arg(), arg()
@@ -106,8 +107,13 @@ for _, one in ipairs(unparked) do
     redis.call('DEL', one.chunk)
   end
 end
-for _, sink in ipairs(drained) do
-  redis.call('HDEL', backlogs, sink)
+-- Whatever the owner thinks: a sink that has something parked must be found by the next owner.
+for _, one in ipairs(drained) do
+  if redis.call('EXISTS', one.backlog, one.delayed) == 0 then
+    redis.call('HDEL', backlogs, one.sink)
+  else
+    redis.call('HSETNX', backlogs, one.sink, '')
+  end
 end
 for _, id in ipairs(entries) do
   redis.call('XDEL', ready, id)

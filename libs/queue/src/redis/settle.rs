@@ -11,7 +11,9 @@ use super::{
     owner::text,
     script::{Call, SCRIPTS},
 };
-use crate::{Error, ReportKind, Result, Settled, Settlement, Token, compress::compress_parks};
+use crate::{
+    Class, Error, ReportKind, Result, Settled, Settlement, Token, compress::compress_parks,
+};
 
 /// How much longer than its window a parked chunk is kept.
 const KEPT_AFTER_WINDOW: Duration = Duration::from_secs(3_600);
@@ -96,5 +98,8 @@ fn kept(call: &mut Call, keys: &Keys, partition: Partition, settlement: &Settlem
     for (sink, state) in &settlement.backlogs {
         call.arg(sink).arg(u8::from(state.is_some()));
         call.bytes(state.as_ref().map(Message::encode_to_vec).unwrap_or_default());
+        for class in [Class::Backlog, Class::Delayed] {
+            call.key(keys.parked(partition, *sink, class));
+        }
     }
 }

@@ -103,19 +103,24 @@ async fn set_backlogs(
 ) -> sqlx::Result<()> {
     let home = i64::from(partition.0);
     for (sink, state) in &settlement.backlogs {
-        let sink = sink_bytes(*sink);
-        let change = match state {
-            Some(state) => sqlx::query(
-                "INSERT OR REPLACE INTO backlogs (partition, sink, state) VALUES (?, ?, ?)",
-            )
-            .bind(home)
-            .bind(sink)
-            .bind(state.encode_to_vec()),
-            None => sqlx::query("DELETE FROM backlogs WHERE partition = ? AND sink = ?")
-                .bind(home)
-                .bind(sink),
+        // Whatever the owner thinks: a sink that has something parked must be found by the next owner.
+        let changes: &[&str] = match state {
+            Some(_) => {
+                &["INSERT OR REPLACE INTO backlogs (partition, sink, state) VALUES (?1, ?2, ?3)"]
+            }
+            None => &[
+                "DELETE FROM backlogs WHERE partition = ?1 AND sink = ?2 AND NOT EXISTS (
+                    SELECT 1 FROM parked WHERE partition = ?1 AND sink = ?2)",
+                "INSERT OR IGNORE INTO backlogs (partition, sink, state)
+                    SELECT ?1, ?2, ?3 WHERE EXISTS (
+                    SELECT 1 FROM parked WHERE partition = ?1 AND sink = ?2)",
+            ],
         };
-        change.execute(&mut *to).await?;
+        let state = state.as_ref().map(Message::encode_to_vec).unwrap_or_default();
+        for change in changes {
+            let change = sqlx::query(*change).bind(home).bind(sink_bytes(*sink));
+            change.bind(state.as_slice()).execute(&mut *to).await?;
+        }
     }
     Ok(())
 }
