@@ -86,37 +86,53 @@ impl Writer {
             jobs.iter_mut().for_each(|job| self.change_leases(job));
             return Ok(());
         }
+        let mut connection = self.pool.acquire().await?;
+        // Not sqlx's transaction: after an error on which SQLite has rolled back by itself (the disk is full), it
+        // holds that one is still open and refuses every later one.
+        let appended = match self.whole(&mut connection, jobs).await {
+            Ok(appended) => appended,
+            Err(error) => {
+                // Fails where SQLite has done it.
+                drop(sqlx::query("ROLLBACK").execute(&mut *connection).await);
+                return Err(error.into());
+            }
+        };
+        if appended {
+            self.appended.send_modify(|commits| *commits += 1);
+        }
+        Ok(())
+    }
+
+    /// Does `jobs` in one transaction; tells whether something was appended.
+    async fn whole(&mut self, to: &mut SqliteConnection, jobs: &mut [Job]) -> sqlx::Result<bool> {
         let before = self.ids.last();
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let appended = self.append(&mut transaction, jobs).await?;
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut *to).await?;
+        let appended = self.append(to, jobs).await?;
         for job in jobs {
             match job {
                 Job::Append(_) => {}
                 Job::Leases(_) => self.change_leases(job),
                 Job::Settle(ask) => {
-                    let settled = settle::settle(self, &mut transaction, &ask.work).await?;
+                    let settled = settle::settle(self, to, &ask.work).await?;
                     ask.note(settled);
                 }
                 Job::TakeReports(ask) => {
                     let now_ms = self.clock.now_ms();
-                    ask.note(reports::take(&mut transaction, &ask.work, now_ms).await?);
+                    ask.note(reports::take(to, &ask.work, now_ms).await?);
                 }
                 Job::Acknowledge(ask) => {
-                    reports::remove(&mut transaction, &ask.work.1).await?;
+                    reports::remove(to, &ask.work.1).await?;
                     ask.note(());
                 }
             }
         }
         if self.ids.last() != before {
             let keep = sqlx::query("UPDATE meta SET value = ? WHERE key = 'last_id'");
-            keep.bind(self.ids.last()).execute(&mut *transaction).await?;
+            keep.bind(self.ids.last()).execute(&mut *to).await?;
         }
-        self.sweep(&mut transaction).await?;
-        transaction.commit().await?;
-        if appended {
-            self.appended.send_modify(|commits| *commits += 1);
-        }
-        Ok(())
+        self.sweep(to).await?;
+        sqlx::query("COMMIT").execute(to).await?;
+        Ok(appended)
     }
 
     /// Does all appends among `jobs`, many rows a statement.
@@ -168,5 +184,49 @@ impl Writer {
     /// Counts what was given up, unread.
     pub(super) fn count_trimmed(&self, reports: u64) {
         self.trimmed.fetch_add(reports, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{Error, Queue, Settled, Settlement, SqliteOptions, SqliteQueue, Token};
+
+    const HOME: Partition = Partition(1);
+
+    /// Bounds the database. In memory, the connection that reads is the one that writes.
+    async fn bound(queue: &SqliteQueue, pages: u32) {
+        let bound = format!("PRAGMA max_page_count = {pages}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(bound)).execute(&queue.reader).await.expect("bound");
+    }
+
+    #[tokio::test]
+    async fn writes_again_when_a_full_disk_has_room_again() {
+        let queue = SqliteQueue::open(SqliteOptions::default()).await.expect("open");
+        let token = Token(Uuid::now_v7());
+        queue.acquire(&[HOME], token, Duration::from_secs(60)).await.expect("acquire");
+        let chunk = Bytes::from(vec![7; 20_000]);
+        let first = queue.append(HOME, chunk.clone()).await.expect("append");
+        bound(&queue, 40).await;
+        let mut taken = 1;
+        let full = loop {
+            match queue.append(HOME, chunk.clone()).await {
+                Ok(_) => taken += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(full, Error::Full), "{full:?}");
+        let still = queue.append(HOME, chunk.clone()).await.map(drop);
+        assert!(matches!(still, Err(Error::Full)), "{still:?}");
+        bound(&queue, 10_000).await;
+        queue.append(HOME, chunk).await.expect("append");
+        let settlement = Settlement { entries: vec![first], ..Settlement::default() };
+        assert_eq!(queue.settle(HOME, token, settlement).await.expect("settle"), Settled::Done);
+        assert_eq!(queue.depth().await.expect("depth"), taken, "what did not fit is not there");
     }
 }
