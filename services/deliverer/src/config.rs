@@ -150,11 +150,23 @@ impl Settings {
         self.queue.check()?;
         self.internal.check()?;
         let renew = self.deliverer.renew;
-        let bounds = [(
-            "deliverer.renew",
-            renew * 3 <= self.deliverer.lease && !renew.is_zero(),
-            "must be more than 0 and at most a third of `deliverer.lease`",
-        )];
+        anyhow::ensure!(
+            (Duration::from_secs(1)..=Duration::from_secs(3_600)).contains(&self.deliverer.lease)
+                && renew <= self.deliverer.lease,
+            "wrong setting `deliverer.lease`: must be between 1s and 1h"
+        );
+        let bounds = [
+            (
+                "deliverer.renew",
+                renew * 3 <= self.deliverer.lease && !renew.is_zero(),
+                "must be more than 0 and at most a third of `deliverer.lease`",
+            ),
+            (
+                "shutdown.grace",
+                self.shutdown.grace >= self.delivery.timeout,
+                "must be at least `delivery.timeout`, so that open requests end and are not repeated",
+            ),
+        ];
         for (name, holds, message) in bounds.into_iter().chain(self.delivery.bounds()) {
             anyhow::ensure!(holds, "wrong setting `{name}`: {message}");
         }
@@ -173,7 +185,7 @@ impl DeliverySettings {
         Backoff { base: self.backoff_base, cap: self.backoff_cap }
     }
 
-    fn bounds(&self) -> [(&'static str, bool, &'static str); 6] {
+    fn bounds(&self) -> [(&'static str, bool, &'static str); 7] {
         let seconds = |from, to| Duration::from_secs(from)..=Duration::from_secs(to);
         [
             (
@@ -200,6 +212,11 @@ impl DeliverySettings {
                 "delivery.in_flight_per_sink",
                 (1..=10_000).contains(&self.in_flight_per_sink),
                 "must be between 1 and 10000",
+            ),
+            (
+                "delivery.linger",
+                self.linger <= Duration::from_secs(60) && self.gather <= Duration::from_secs(10),
+                "must be at most 60s, and `delivery.gather` at most 10s",
             ),
             (
                 "delivery.lane_events",

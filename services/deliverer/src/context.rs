@@ -14,7 +14,7 @@ use millrace_runtime::Tasks;
 use millrace_sinks::Drivers;
 use millrace_watch::Watch;
 use tokio::{
-    sync::{Notify, Semaphore},
+    sync::{Notify, Semaphore, SemaphorePermit},
     time::Instant,
 };
 
@@ -31,6 +31,7 @@ pub(crate) struct Context {
     /// Places for requests, of the process. Fair: first come, first served.
     pub(crate) in_flight: Arc<Semaphore>,
     pub(crate) unsettled: Arc<Unsettled>,
+    pub(crate) parked: ParkedBudget,
 }
 
 /// The queue's time, kept between two readings of it by this machine's steady clock.
@@ -56,6 +57,30 @@ impl QueueClock {
     /// When it will be `time` by the steady clock, at most an hour ahead.
     pub(crate) fn instant_of(&self, time: Timestamp) -> Instant {
         Instant::now() + time.since(self.now()).min(Duration::from_secs(3600))
+    }
+}
+
+/// What bounds the memory that parked chunks take while they are drained: a budget of their own, so that a backlog never keeps
+/// fresh chunks from being read.
+#[derive(Debug)]
+pub(crate) struct ParkedBudget {
+    pub(crate) unsettled: Arc<Unsettled>,
+    /// Lanes that load at once: by so many chunks the budget may be passed.
+    loads: Semaphore,
+}
+
+/// Lanes that load parked chunks at once.
+const LOADS_MAX: usize = 8;
+
+impl ParkedBudget {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { unsettled: Unsettled::new(limit), loads: Semaphore::new(LOADS_MAX) }
+    }
+
+    /// Waits for the turn to load; `None` where there is no room for what is loaded.
+    pub(crate) async fn loading(&self) -> Option<SemaphorePermit<'_>> {
+        let turn = self.loads.acquire().await.ok()?;
+        self.unsettled.has_room().then_some(turn)
     }
 }
 
@@ -89,11 +114,16 @@ impl Unsettled {
     pub(crate) async fn room(&self) {
         loop {
             let less = self.less.notified();
-            if self.bytes.load(Ordering::Relaxed) < self.limit {
+            if self.has_room() {
                 return;
             }
             less.await;
         }
+    }
+
+    /// Tells whether there is room for more.
+    pub(crate) fn has_room(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) < self.limit
     }
 
     /// Chunks and bytes that are open.

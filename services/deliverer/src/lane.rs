@@ -43,9 +43,16 @@ pub(crate) struct Parked {
     /// When the next delayed one is due.
     pub(crate) delayed: Option<Timestamp>,
     /// Those that are in hand: loaded and not settled.
-    pub(crate) in_hand: Vec<ParkedId>,
+    pub(crate) in_hand: Vec<(Class, ParkedId)>,
     /// Counts the parks, so that "there are none" is believed only if none came meanwhile.
     pub(crate) parks: u64,
+}
+
+impl Parked {
+    /// Those of one set that are in hand.
+    pub(crate) fn in_hand_of(&self, class: Class) -> Vec<ParkedId> {
+        self.in_hand.iter().filter(|(of, _)| *of == class).map(|(_, id)| *id).collect()
+    }
 }
 
 impl Lane {
@@ -116,15 +123,15 @@ impl Lane {
     }
 
     /// A parked chunk was loaded.
-    pub(crate) fn loaded(&self, id: ParkedId) {
-        self.lock().parked.in_hand.push(id);
+    pub(crate) fn loaded(&self, class: Class, id: ParkedId) {
+        self.lock().parked.in_hand.push((class, id));
     }
 
     /// A parked chunk is settled, or let go: what its set still has is to be looked up anew.
     pub(crate) fn closed(&self, class: Class, id: ParkedId) {
         let mut state = self.lock();
         let parked = &mut state.parked;
-        parked.in_hand.retain(|other| *other != id);
+        parked.in_hand.retain(|other| *other != (class, id));
         parked.parks += 1;
         match class {
             Class::Backlog => parked.backlog = true,

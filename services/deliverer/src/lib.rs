@@ -28,7 +28,7 @@ use tonic::service::Routes;
 use uuid::Uuid;
 
 use crate::{
-    context::{Context, QueueClock, Unsettled},
+    context::{Context, ParkedBudget, QueueClock, Unsettled},
     ownership::{Owner, Tenures},
 };
 
@@ -81,6 +81,7 @@ pub async fn build(
         clock,
         in_flight: Arc::new(Semaphore::new(settings.delivery.in_flight)),
         unsettled: Unsettled::new(settings.delivery.unsettled_bytes),
+        parked: ParkedBudget::new(settings.delivery.unsettled_bytes),
         delivery: settings.delivery.clone(),
     });
     let tenures = Arc::new(Tenures::default());

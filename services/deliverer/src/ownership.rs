@@ -170,20 +170,30 @@ impl Owner {
         }
         let (token, asked) = (Token(Uuid::new_v4()), Instant::now());
         let ownerships = self.cx.queue.acquire(wanted, token, self.lease).await?;
-        let mut taken = Vec::new();
-        for (partition, _) in
-            wanted.iter().zip(ownerships).filter(|(_, ownership)| *ownership == Ownership::Held)
-        {
-            let tenure =
-                Tenure::begin(*partition, token, asked + self.lease, Arc::clone(&self.cx)).await?;
-            self.tenures.insert(tenure);
-            taken.push(partition.0);
+        let (mut taken, mut failed, mut first_error) = (Vec::new(), Vec::new(), None);
+        let held =
+            wanted.iter().zip(ownerships).filter(|(_, ownership)| *ownership == Ownership::Held);
+        for partition in held.map(|(partition, _)| *partition) {
+            match Tenure::begin(partition, token, asked + self.lease, Arc::clone(&self.cx)).await {
+                Ok(tenure) => {
+                    self.tenures.insert(tenure);
+                    taken.push(partition.0);
+                }
+                Err(error) => {
+                    failed.push(partition);
+                    first_error.get_or_insert(error);
+                }
+            }
         }
         if !taken.is_empty() {
             metrics::counter!("millrace_partitions_taken_total").increment(taken.len() as u64);
             tracing::info!(partitions = ?taken, "owns partitions");
         }
-        Ok(taken.len())
+        match first_error {
+            None => Ok(taken.len()),
+            // One partition that cannot be begun must not keep the others from being served, here or elsewhere.
+            Some(error) => self.cx.queue.release(&failed, token).await.and(Err(error)),
+        }
     }
 
     /// Drains a tenure and releases its partition, without holding up the others.
@@ -213,7 +223,7 @@ impl Owner {
 
     fn give_up_what_is_over(&self) {
         for tenure in self.tenures.all() {
-            if tenure.lease_is_over() {
+            if tenure.lease_is_over() || tenure.aborted.is_cancelled() {
                 self.lose(&tenure, "its lease could not be renewed");
             }
         }

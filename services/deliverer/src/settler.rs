@@ -7,7 +7,7 @@ use std::{collections::HashSet, mem, sync::Arc, time::Duration};
 
 use millrace_domain::SinkSid;
 use millrace_proto::internal::AttemptReports;
-use millrace_queue::{Error, ParkedId};
+use millrace_queue::{Error, ParkedId, Settlement};
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
@@ -19,6 +19,10 @@ use crate::{
 
 /// Most finished chunks in one settlement: what a script does without holding up the queue.
 const SETTLE_MAX_CHUNKS: usize = 256;
+/// Bytes of events that one settlement parks or reports: a script must be short, and its answer come in time.
+const SETTLE_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Tries of a settlement that the queue refuses for good, before its partition is given up.
+const REFUSALS_MAX: u32 = 10;
 /// Parked bytes from which on there is no more gathering.
 const GATHER_MAX_BYTES: usize = 512 * 1024;
 
@@ -78,12 +82,7 @@ impl Settler {
     }
 
     fn must_flush(&self) -> bool {
-        let bytes: usize = self
-            .parking
-            .iter()
-            .flat_map(|chunk| &chunk.leftovers)
-            .map(|left| left.event.variants[left.variant].event.len())
-            .sum();
+        let bytes: usize = self.parking.iter().map(leftover_bytes).sum();
         self.tenure.stopping.is_cancelled()
             || bytes >= GATHER_MAX_BYTES
             || self.flush_at.is_some_and(|at| at <= Instant::now())
@@ -92,7 +91,7 @@ impl Settler {
     async fn settle(&mut self, mut finished: Vec<Finished>, with_dirty: bool) {
         let mut dirty = if with_dirty { mem::take(&mut self.dirty) } else { HashSet::new() };
         while !finished.is_empty() || !dirty.is_empty() {
-            let rest = finished.split_off(finished.len().min(SETTLE_MAX_CHUNKS));
+            let rest = finished.split_off(fitting(&finished));
             self.settle_one(finished, &mem::take(&mut dirty)).await;
             finished = rest;
         }
@@ -113,41 +112,53 @@ impl Settler {
             self.backlogs.gather(&mut finished, dirty, given);
         settlement.attempts = AttemptReports { attempts: self.tenure.take_reports() };
         if !backlog::is_empty(&settlement) {
-            let mut pause = Duration::from_millis(20);
-            let mut told = false;
-            loop {
-                match cx
-                    .queue
-                    .settle(self.tenure.partition, self.tenure.token, settlement.clone())
-                    .await
-                {
-                    Ok(_) => break,
-                    Err(Error::Stale) => return self.lost().await,
-                    Err(error) => {
-                        if !mem::replace(&mut told, true) {
-                            tracing::warn!(
-                                partition = self.tenure.partition.0,
-                                error = &error as &dyn std::error::Error,
-                                "cannot settle, will try again"
-                            );
-                        }
-                        sleep(pause).await;
-                        pause = (pause * 2).min(Duration::from_secs(1));
-                    }
-                }
-            }
+            self.put(settlement).await;
         }
         self.tenure.ledger.settled(finished.len());
         self.tenure.tell_lanes(parked, closed);
     }
 
-    /// Another deliverer has the partition: stops everything of this tenure, and never returns.
-    async fn lost(&self) {
-        tracing::warn!(
-            partition = self.tenure.partition.0,
-            "another deliverer owns the partition: stops serving it"
-        );
-        self.tenure.aborted.cancel();
+    /// Repeats a settlement until it is in place. Gives the partition up where it is another's, or where the queue refuses for good.
+    async fn put(&self, settlement: Settlement) {
+        let Tenure { partition, token, cx, .. } = &*self.tenure;
+        let (mut pause, mut told, mut refusals) = (Duration::from_millis(20), false, 0);
+        loop {
+            let error = match cx.queue.settle(*partition, *token, settlement.clone()).await {
+                Ok(_) => return,
+                Err(Error::Stale) => return self.lost("another deliverer owns it").await,
+                Err(error) => error,
+            };
+            if !mem::replace(&mut told, true) {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(partition = partition.0, error, "cannot settle, will try again");
+            }
+            refusals += u32::from(matches!(error, Error::Refused(_) | Error::Corrupt { .. }));
+            if refusals >= REFUSALS_MAX {
+                return self.lost("the queue refuses to settle it").await;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+
+    /// Stops everything of this tenure, and never returns: the next owner finds what is not settled.
+    async fn lost(&self, why: &str) {
+        tracing::warn!(partition = self.tenure.partition.0, "stops serving a partition: {why}");
+        self.tenure.abort();
         std::future::pending().await
     }
+}
+
+/// How many of the first chunks go into one settlement; at least one.
+fn fitting(finished: &[Finished]) -> usize {
+    let mut bytes = 0;
+    let within = finished.iter().take(SETTLE_MAX_CHUNKS).take_while(|chunk| {
+        bytes += leftover_bytes(chunk);
+        bytes <= SETTLE_MAX_BYTES
+    });
+    within.count().max(1).min(finished.len())
+}
+
+fn leftover_bytes(chunk: &Finished) -> usize {
+    chunk.leftovers.iter().map(|left| left.event.variants[left.variant].event.len()).sum()
 }

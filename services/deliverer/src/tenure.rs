@@ -100,7 +100,7 @@ impl Tenure {
         if self.stopping.is_cancelled() {
             return; // it stays in `ready`, for the next owner
         }
-        let share = self.cx.unsettled.take(entry.chunk.len());
+        let bytes = entry.chunk.len();
         match chunk::decode(entry.chunk) {
             Ok(chunk) => {
                 let parcels: usize = chunk
@@ -109,13 +109,14 @@ impl Tenure {
                     .flat_map(|event| &event.variants)
                     .map(|variant| chunk::sinks_of(variant).count())
                     .sum();
+                let share = self.cx.unsettled.take(bytes + parcels * size_of::<Parcel>());
                 let open = self.ledger.open(Source::Ready(entry.id), parcels, share);
                 parcels_of(chunk, &open).for_each(|parcel| self.hand_over(parcel));
             }
             Err(error) => {
                 tracing::error!(partition = self.partition.0, entry = %entry.id, error = &error as &dyn std::error::Error, "a chunk cannot be read: it goes to quarantine");
                 metrics::counter!("millrace_quarantined_chunks_total").increment(1);
-                self.ledger.quarantine(entry.id, error.to_string(), share);
+                self.ledger.quarantine(entry.id, error.to_string(), self.cx.unsettled.take(bytes));
             }
         }
     }
@@ -132,7 +133,7 @@ impl Tenure {
         parked: ParkedChunk,
     ) -> millrace_queue::Result<Vec<Parcel>> {
         let bytes = parked.chunk.as_ref().map_or(0, bytes::Bytes::len);
-        let share = self.cx.unsettled.take(bytes);
+        let share = self.cx.parked.unsettled.take(bytes);
         let chunk = match parked.chunk.clone().map(chunk::decode).transpose() {
             Ok(chunk) => chunk.unwrap_or_default(),
             Err(_) => {

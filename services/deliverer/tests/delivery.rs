@@ -5,12 +5,13 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use millrace_proto::internal::DropReason;
+use millrace_queue::Class;
 use millrace_testkit::{
     eventually::{eventually, eventually_eq},
     receiver::{Answer, Receiver},
 };
 use support::{
-    AUTH_TOKEN, Deliverer, SIGNING_SECRET, drops, home, ids, park_garbage, publish, queue,
+    AUTH_TOKEN, Deliverer, SIGNING_SECRET, drops, home, ids, park, parked_event, publish, queue,
     settings, sink, tombstone, until_all_is_settled, watch,
 };
 
@@ -253,7 +254,7 @@ async fn a_chunk_that_cannot_be_read_goes_to_quarantine_and_holds_nothing_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_parked_chunk_that_cannot_be_read_goes_to_quarantine() {
     let (receiver, queue) = (Receiver::start().await, queue().await);
-    park_garbage(&queue).await;
+    park(&queue, Class::Backlog, "\u{ff}not a chunk".into()).await;
     let deliverer =
         Deliverer::start(&settings(), &queue, watch(vec![sink(1, &receiver.url("/"), false)]))
             .await;
@@ -261,5 +262,25 @@ async fn a_parked_chunk_that_cannot_be_read_goes_to_quarantine() {
     publish(&queue, ids("a", 1), &[1]).await;
     receiver.until("the good event arrived", |r| r.accepted() == 1).await;
     until_all_is_settled(&queue).await;
+    deliverer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delayed_event_is_not_forgotten_while_the_backlog_is_being_sent() {
+    let (receiver, queue) = (Receiver::start().await, queue().await);
+    let (slow, fast) =
+        (parked_event(&queue, "slow").await, parked_event(&queue, "fails-once").await);
+    park(&queue, Class::Delayed, fast).await;
+    park(&queue, Class::Backlog, slow).await;
+    let answers = [Answer::status(503), Answer::ok().after(Duration::from_secs(3)), Answer::ok()];
+    receiver.answers("/", answers);
+    let mut settings = settings();
+    settings.delivery.backoff_base = Duration::from_secs(2);
+    settings.delivery.backoff_cap = Duration::from_secs(2);
+    let watch = watch(vec![sink(1, &receiver.url("/"), false)]);
+    let deliverer = Deliverer::start(&settings, &queue, watch).await;
+    receiver.until("both arrived", |r| r.accepted() == 2).await;
+    until_all_is_settled(&queue).await;
+    assert_eq!(receiver.duplicates(), 0);
     deliverer.stop().await;
 }

@@ -1,6 +1,6 @@
 //! What a lane does with parked chunks: loads them to be sent, moves them, gives them up.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use millrace_domain::Timestamp;
 use millrace_proto::internal::DropReason;
@@ -26,7 +26,14 @@ impl Runner {
     pub(super) async fn load(&mut self, room: usize) -> Option<Instant> {
         let now = self.tenure.cx.clock.now();
         let view = self.lane.view();
+        if view.in_hand.is_empty() && !view.backlog && view.delayed.is_none() {
+            return None;
+        }
         let full = self.drained.len() >= room || view.in_hand.len() >= IN_HAND_MAX;
+        let cx = Arc::clone(&self.tenure.cx);
+        let Some(_loading) = cx.parked.loading().await else {
+            return Some(Instant::now() + LATER);
+        };
         let loaded = match view.delayed {
             Some(due) if due <= now && !full => {
                 self.take_parked(Class::Delayed, now, LOAD_CHUNKS).await
@@ -53,7 +60,10 @@ impl Runner {
         self.halved.clear();
         match self.sweep().await {
             Ok(()) => {
-                let due = self.lane.view().delayed.map(|due| self.tenure.cx.clock.instant_of(due));
+                // With its hands full, the lane is woken when one is free.
+                let view = self.lane.view();
+                let due = view.delayed.filter(|_| view.in_hand.len() < IN_HAND_MAX);
+                let due = due.map(|due| self.tenure.cx.clock.instant_of(due));
                 Some(due.map_or(self.expiry_due, |due| due.min(self.expiry_due)))
             }
             Err(error) => Some(self.later(&error)),
@@ -69,6 +79,10 @@ impl Runner {
             .chain(self.drained.drain(..))
             .chain(self.halved.drain(..).flatten());
         waiting.for_each(|parcel| give_up(parcel, reason));
+        let cx = Arc::clone(&self.tenure.cx);
+        let Some(_loading) = cx.parked.loading().await else {
+            return Some(Instant::now() + LATER);
+        };
         for class in [Class::Backlog, Class::Delayed] {
             let view = self.lane.view();
             if view.in_hand.len() >= IN_HAND_MAX
@@ -86,11 +100,20 @@ impl Runner {
     }
 
     /// While nothing is sent: what is due moves to the backlog, what is too old is given up.
-    async fn sweep(&mut self) -> Result<()> {
+    pub(super) async fn sweep(&mut self) -> Result<()> {
         let now = self.tenure.cx.clock.now();
         let view = self.lane.view();
+        let due = view.delayed.is_some_and(|due| due <= now);
+        if !due && self.expiry_due > Instant::now() {
+            return Ok(());
+        }
+        let cx = Arc::clone(&self.tenure.cx);
+        let Some(_loading) = cx.parked.loading().await else {
+            self.expiry_due = Instant::now() + LATER;
+            return Ok(());
+        };
         let room = view.in_hand.len() < IN_HAND_MAX;
-        if room && view.delayed.is_some_and(|due| due <= now) {
+        if room && due {
             self.take_parked(Class::Delayed, now, SWEEP_CHUNKS)
                 .await?
                 .into_iter()
@@ -109,7 +132,7 @@ impl Runner {
                     self.tenure.partition,
                     self.lane.sink,
                     Class::Backlog,
-                    query(closed, SWEEP_CHUNKS, &view.in_hand),
+                    query(closed, SWEEP_CHUNKS, &view.in_hand_of(Class::Backlog)),
                 )
                 .await?;
             // More may have expired than were taken at once.
@@ -135,12 +158,12 @@ impl Runner {
         let view = self.lane.view();
         let (queue, partition, sink) =
             (&self.tenure.cx.queue, self.tenure.partition, self.lane.sink);
-        let chunks =
-            queue.parked(partition, sink, class, query(until, limit, &view.in_hand)).await?;
+        let skip = view.in_hand_of(class);
+        let chunks = queue.parked(partition, sink, class, query(until, limit, &skip)).await?;
         if chunks.is_empty() {
-            // What is in hand is looked at again when it is closed.
+            // While some of the set are in hand, it is looked at again when they are closed.
             let first = match class {
-                Class::Delayed if view.in_hand.is_empty() => {
+                Class::Delayed if skip.is_empty() => {
                     queue.first_parked(partition, sink, class).await?
                 }
                 _ => None,
@@ -156,7 +179,7 @@ impl Runner {
         let mut parcels = Vec::new();
         for chunk in chunks {
             let id = chunk.id;
-            self.lane.loaded(id);
+            self.lane.loaded(class, id);
             match self.tenure.open_parked(self.lane.sink, class, chunk).await {
                 Ok(opened) => parcels.extend(opened),
                 Err(error) => {
@@ -168,7 +191,7 @@ impl Runner {
         Ok(parcels)
     }
 
-    fn later(&self, error: &millrace_queue::Error) -> Instant {
+    pub(super) fn later(&self, error: &millrace_queue::Error) -> Instant {
         tracing::debug!(sink.sid = %self.lane.sink, error = error as &dyn std::error::Error, "cannot look at parked chunks, will try again");
         Instant::now() + LATER
     }

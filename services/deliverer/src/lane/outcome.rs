@@ -9,9 +9,14 @@ use millrace_domain::{
 };
 use millrace_proto::internal::DropReason;
 use millrace_sinks::Attempt;
+use tokio::time::Instant;
 
 use super::run::Runner;
+
 use crate::parcel::Parcel;
+
+/// How often at most a sink's refusals are logged.
+const TELL_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Runner {
     /// Learns from a request how the sink is: breaker, concurrency, pause. One request counts once, however many events it had.
@@ -30,18 +35,32 @@ impl Runner {
         self.paused_until = pause.map(|pause| now.plus(pause)).max(self.paused_until);
         let asked_to_wait = pause.is_some();
         match sick {
+            // Began before the breaker opened: it is one outage, and its length is found out by probes.
+            Some(_) if matches!(self.breaker.gate(now), Gate::Open(_)) => self.concurrency.failed(),
             Some(after) => {
                 let was_closed = self.breaker.gate(now) == Gate::Closed;
                 self.concurrency.failed();
                 self.breaker.failed(now, fastrand::f64(), after);
                 if was_closed && self.breaker.gate(now) != Gate::Closed {
-                    tracing::info!(sink.sid = %self.lane.sink, "the sink keeps failing: its events wait in its backlog");
+                    tracing::info!(sink.sid = %self.lane.sink, detail = attempt.detail, "the sink keeps failing: its events wait in its backlog");
                 }
             }
             // Any other answer, a refusal included, shows that the sink is there.
             None => self.answered(now, asked_to_wait),
         }
         self.tenure.remember(self.lane.sink, self.breaker.state());
+        self.tell_of_discards(attempt);
+    }
+
+    /// Logs that a sink refuses events for good: once a minute, so that a sink that refuses everything fills no disk.
+    fn tell_of_discards(&mut self, attempt: &Attempt) {
+        let discards =
+            attempt.outcomes.iter().any(|outcome| matches!(outcome, Outcome::Discard { .. }));
+        let told = self.discards_told.is_some_and(|told| told.elapsed() < TELL_INTERVAL);
+        if discards && !told {
+            self.discards_told = Some(Instant::now());
+            tracing::info!(sink.sid = %self.lane.sink, status = attempt.http_status, detail = attempt.detail, "the sink refuses events for good: they are dropped");
+        }
     }
 
     fn answered(&mut self, now: Timestamp, asked_to_wait: bool) {

@@ -56,6 +56,7 @@ pub(crate) async fn run(lane: Arc<Lane>, tenure: Arc<Tenure>, state: breaker::St
         turn: 0,
         place: None,
         expiry_due: Instant::now(),
+        discards_told: None,
     };
     let hurry = runner.tenure.hurry.clone();
     // Cancelled, the runner is dropped with all it holds, which parks it.
@@ -81,6 +82,7 @@ pub(super) struct Runner {
     /// The wait for a place among the process's requests; kept, so that its turn comes.
     place: Option<Place>,
     pub(super) expiry_due: Instant,
+    pub(super) discards_told: Option<Instant>,
 }
 
 impl Runner {
@@ -148,6 +150,10 @@ impl Runner {
         let now = self.tenure.cx.clock.now();
         if let Some(until) = self.paused_until.filter(|until| *until > now) {
             self.drained.clear();
+            self.halved.clear();
+            if let Err(error) = self.sweep().await {
+                return Some(self.later(&error));
+            }
             let resume = self.tenure.cx.clock.instant_of(until);
             return self
                 .lane
@@ -158,6 +164,7 @@ impl Runner {
                 .min();
         }
         self.paused_until = None;
+        self.return_stale(linger * 2);
         let room = self.concurrency.limit() * 2;
         let due = self.load(room).await;
         while self.place.is_none()
@@ -214,6 +221,13 @@ impl Runner {
         }
     }
 
+    /// Gives back what was loaded and not sent for longer than `patience`: a chunk is not held long.
+    fn return_stale(&mut self, patience: Duration) {
+        while self.drained.front().is_some_and(|parcel| parcel.arrived.elapsed() >= patience) {
+            drop(self.drained.pop_front());
+        }
+    }
+
     fn has_work(&self) -> bool {
         !self.halved.is_empty() || !self.drained.is_empty() || self.lane.oldest_fresh().is_some()
     }
@@ -262,9 +276,13 @@ impl Runner {
         living
     }
 
-    /// Accounts for a request that ended. `None`: it was abandoned, and its parcels are parked.
+    /// Accounts for a request that ended. `None`: it panicked, which parked its parcels.
     fn finish(&mut self, done: Option<Done>) {
-        let Some(Done { parcels, spec, started, attempt }) = done else { return };
+        let Some(Done { parcels, spec, started, attempt }) = done else {
+            tracing::error!(sink.sid = %self.lane.sink, "an attempt ended in a panic: its events are parked");
+            self.breaker.failed(self.tenure.cx.clock.now(), fastrand::f64(), None);
+            return self.tenure.remember(self.lane.sink, self.breaker.state());
+        };
         let event_ids = parcels.iter().map(|parcel| parcel.id().to_owned()).collect();
         let tried = parcels.first().map_or(1, |parcel| parcel.attempts.saturating_add(1));
         let request = report::Request {

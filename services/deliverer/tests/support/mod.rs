@@ -119,20 +119,8 @@ pub(crate) async fn publish(
     ids: impl IntoIterator<Item = String>,
     sinks: &[u128],
 ) {
-    let event = |id: String| ChunkEvent {
-        account: chunk::account_bytes(ACCOUNT),
-        r#type: "com.example.a".to_owned(),
-        variants: vec![Variant {
-            schema_version: 1,
-            event: Bytes::from(format!(
-                r#"{{"specversion":"1.0","type":"com.example.a","source":"/a","id":"{id}","data":{{}}}}"#
-            )),
-            sinks: chunk::sinks_bytes(sinks.iter().map(|number| sid(*number))),
-        }],
-        id,
-        ..ChunkEvent::default()
-    };
-    let chunk = Chunk { config_seq: 1, events: ids.into_iter().map(event).collect() };
+    let chunk =
+        Chunk { config_seq: 1, events: ids.into_iter().map(|id| event(id, sinks)).collect() };
     queue.append(home(), chunk::encode(&chunk)).await.expect("room");
 }
 
@@ -161,17 +149,17 @@ pub(crate) async fn drops(queue: &Arc<dyn Queue>) -> Vec<DropReport> {
         .collect()
 }
 
-/// Parks bytes that are no chunk for sink 1, as an owner before would have.
-pub(crate) async fn park_garbage(queue: &Arc<dyn Queue>) {
+/// Parks a chunk of one event for sink 1, as an owner before would have.
+pub(crate) async fn park(queue: &Arc<dyn Queue>, class: Class, chunk: Bytes) {
     let (token, now) = (Token(Uuid::now_v7()), queue.now().await.expect("a time"));
     queue.acquire(&[home()], token, Duration::from_secs(5)).await.expect("a lease");
     let park = Park {
         sink: sid(1),
         id: ParkedId(Uuid::now_v7()),
-        class: Class::Backlog,
+        class,
         at: now,
         expires: now.plus(Duration::from_secs(3600)),
-        chunk: Bytes::from_static(b"\xffnot a chunk"),
+        chunk,
     };
     let state = BacklogState {
         events: 1,
@@ -186,4 +174,27 @@ pub(crate) async fn park_garbage(queue: &Arc<dyn Queue>) {
     };
     queue.settle(home(), token, settlement).await.expect("settled");
     queue.release(&[home()], token).await.expect("released");
+}
+
+/// A parked chunk of one event, accepted now.
+pub(crate) async fn parked_event(queue: &Arc<dyn Queue>, id: &str) -> Bytes {
+    let mut event = event(id.to_owned(), &[1]);
+    event.accepted_ms = queue.now().await.expect("a time").as_millis();
+    chunk::encode(&Chunk { config_seq: 0, events: vec![event] })
+}
+
+fn event(id: String, sinks: &[u128]) -> ChunkEvent {
+    ChunkEvent {
+        account: chunk::account_bytes(ACCOUNT),
+        r#type: "com.example.a".to_owned(),
+        variants: vec![Variant {
+            schema_version: 1,
+            event: Bytes::from(format!(
+                r#"{{"specversion":"1.0","type":"com.example.a","source":"/a","id":"{id}","data":{{}}}}"#
+            )),
+            sinks: chunk::sinks_bytes(sinks.iter().map(|number| sid(*number))),
+        }],
+        id,
+        ..ChunkEvent::default()
+    }
 }
