@@ -1,7 +1,7 @@
 //! The HTTP face: CloudEvents over HTTP at `POST /v1/Events`, structured, batched and binary
 //! (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md>).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -16,7 +16,7 @@ use http_body_util::BodyExt;
 use millrace_domain::{Refusal, RefusalCode, event::CloudEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     intake::{Charge, reading_problem},
@@ -26,6 +26,11 @@ use crate::{
 };
 
 mod binary;
+
+/// Most bytes of a body that are read only to be forgotten.
+const FORGOTTEN_MAX_BYTES: usize = 16 * 1024 * 1024;
+/// Longest time spent on that.
+const FORGET_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The routes of this face.
 pub(crate) fn routes(publisher: Arc<Publisher>) -> Router {
@@ -138,7 +143,7 @@ async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Problem> {
         .and_then(|text| text.parse().ok())
         .is_some_and(|bytes: u64| bytes > PUBLISH_MAX_BYTES as u64)
     {
-        return Err(too_large());
+        return Err(refuse(headers, body).await);
     }
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
@@ -147,7 +152,7 @@ async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Problem> {
         let Ok(data) = frame.into_data() else { continue };
         let so_far = first.as_ref().map_or(0, Bytes::len) + rest.len();
         if so_far + data.len() > PUBLISH_MAX_BYTES {
-            return Err(too_large());
+            return Err(refuse(headers, body).await);
         }
         match first {
             None => first = Some(data),
@@ -164,7 +169,22 @@ async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Problem> {
     Ok(whole.freeze())
 }
 
-fn too_large() -> Problem {
+/// Refuses a body that is too large. What has been sent already is read and forgotten, within bounds: a server that closes
+/// while its peer still sends takes the answer away with the rest.
+async fn refuse(headers: &HeaderMap, mut body: Body) -> Problem {
+    let forget = async {
+        let mut forgotten = 0;
+        while forgotten < FORGOTTEN_MAX_BYTES
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            forgotten += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
+    // Who waits for leave to send has sent nothing.
+    if !headers.contains_key(header::EXPECT) {
+        // Too slow or not, the answer is the same.
+        timeout(FORGET_TIMEOUT, forget).await.ok();
+    }
     let message = format!("a publish is at most {PUBLISH_MAX_BYTES} bytes; split it");
     Problem::Refused(Refusal::too_large("", message))
 }
