@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{extract::State, http::StatusCode};
 use millrace_domain::{Subscription, SubscriptionSid};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     NO_CONTENT,
@@ -114,7 +114,10 @@ pub(super) fn parse_sid(sid: &str) -> Result<SubscriptionSid, Failure> {
 fn types(form: &Fields) -> Result<Vec<Wanted>, Failure> {
     let read = |(position, text): (usize, &str)| {
         let field = format!("Types[{position}]");
-        let parameter = serde_json::from_str::<TypeParameter>(text).map_err(|error| {
+        // A map first: an array of the values would do for a struct.
+        let object = serde_json::from_str::<Map<String, Value>>(text).map(Value::Object);
+        let parameter = object.and_then(serde_json::from_value::<TypeParameter>);
+        let parameter = parameter.map_err(|error| {
             let message = format!(
                 "must be one JSON object such as `{{\"type\": \"com.example.order.paid\", \"schema_version\": 1}}`, the parameter repeated for every type: {error}"
             );
