@@ -51,6 +51,21 @@ impl Redis {
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
+
+    /// How many chunks stand in the queue of this test, not settled, over all its partitions.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn unsettled(&self, partitions: u16) -> Result<usize> {
+        let client = redis::Client::open(self.url())?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut pipeline = redis::pipe();
+        for partition in 0..partitions {
+            pipeline.cmd("XLEN").arg(format!("{{{}:{partition}}}:ready", self.prefix));
+        }
+        let lengths: Vec<usize> = pipeline.query_async(&mut connection).await?;
+        Ok(lengths.iter().sum())
+    }
 }
 
 /// A key prefix that no other test has.

@@ -1,0 +1,239 @@
+//! Each service a process of its own, on a database and a key prefix of the test's own.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use millrace_proto::v1::{CreateAccountRequest, account_service_client::AccountServiceClient};
+use millrace_testkit::{
+    postgres::{Database, database},
+    redis::Redis,
+};
+
+use crate::{
+    Identity, Kind, Options, Process, Spec, free_port,
+    publisher::{authorized, channel},
+};
+
+/// Few, so that two deliverers share them soon.
+pub(crate) const PARTITIONS: u16 = 16;
+/// Tries to find ports that nobody takes meanwhile.
+const TRIES: usize = 5;
+
+/// The services and what they stand on.
+pub struct Servers {
+    control_plane: Option<Node>,
+    routers: Vec<Node>,
+    deliverers: Vec<Node>,
+    plan: Plan,
+    redis: Redis,
+    /// Dropped last: the processes are gone by then.
+    _database: Database,
+}
+
+/// A process, and where it serves.
+struct Node {
+    process: Process,
+    address: SocketAddr,
+}
+
+/// What all processes are told.
+struct Plan {
+    identity: Identity,
+    settings: Vec<(&'static str, &'static str)>,
+    database_url: String,
+    redis_url: String,
+    prefix: String,
+    control_plane: String,
+    directory: PathBuf,
+}
+
+pub(crate) async fn start(identity: &Identity, options: Options, directory: &Path) -> Servers {
+    let redis = Redis::start().await.expect("a Redis");
+    let database = match options.database {
+        Some(database) => database,
+        None => database().await,
+    };
+    let plan = Plan {
+        identity: identity.clone(),
+        settings: options.settings,
+        database_url: database.url().to_owned(),
+        redis_url: redis.url().to_owned(),
+        prefix: redis.prefix().to_owned(),
+        control_plane: String::new(),
+        directory: directory.to_owned(),
+    };
+    let (routers, deliverers) = (Vec::new(), Vec::new());
+    let mut servers =
+        Servers { control_plane: None, routers, deliverers, plan, redis, _database: database };
+    servers.migrate().await;
+    servers.start_control_plane().await;
+    for _ in 0..options.routers {
+        servers.add_router().await;
+    }
+    for _ in 0..options.deliverers {
+        servers.add_deliverer().await;
+    }
+    servers
+}
+
+impl Servers {
+    /// Starts one more router and waits until it is ready; gives its number.
+    pub async fn add_router(&mut self) -> usize {
+        let number = self.routers.len();
+        self.routers.push(self.plan.started(Kind::Router(number)).await);
+        number
+    }
+
+    /// Starts one more router, which may never be ready; gives its number.
+    pub fn start_router(&mut self) -> usize {
+        let number = self.routers.len();
+        self.routers.push(self.plan.spawn(Kind::Router(number)));
+        number
+    }
+
+    /// Starts one more deliverer and waits until it is ready; gives its number.
+    pub async fn add_deliverer(&mut self) -> usize {
+        let number = self.deliverers.len();
+        self.deliverers.push(self.plan.started(Kind::Deliverer(number)).await);
+        number
+    }
+
+    /// How many chunks stand in the queue, not settled.
+    ///
+    /// # Panics
+    /// If Redis does not answer.
+    pub async fn unsettled(&self) -> usize {
+        self.redis.unsettled(PARTITIONS).await.expect("Redis answers")
+    }
+
+    pub(crate) fn process(&mut self, kind: Kind) -> &mut Process {
+        &mut match kind {
+            Kind::ControlPlane => self.control_plane.as_mut().expect("it was started"),
+            Kind::Router(number) => &mut self.routers[number],
+            Kind::Deliverer(number) => &mut self.deliverers[number],
+        }
+        .process
+    }
+
+    pub(crate) fn url(&self, kind: Kind) -> String {
+        let node = match kind {
+            Kind::ControlPlane => self.control_plane.as_ref().expect("it was started"),
+            Kind::Router(number) => &self.routers[number],
+            Kind::Deliverer(number) => &self.deliverers[number],
+        };
+        format!("http://{}", node.address)
+    }
+
+    pub(crate) fn routers(&self) -> usize {
+        self.routers.len()
+    }
+
+    async fn migrate(&self) {
+        let spec = Spec {
+            name: "migrate".to_owned(),
+            arguments: vec!["migrate".to_owned()],
+            environment: vec![variable("database.url", &self.plan.database_url)],
+            admin: None,
+        };
+        let mut process = Process::spawn(spec, &self.plan.directory);
+        let status = process.end().await;
+        assert!(status.success(), "`millrace migrate` failed:\n{}", process.log());
+    }
+
+    async fn start_control_plane(&mut self) {
+        let node = self.plan.started(Kind::ControlPlane).await;
+        self.plan.control_plane = format!("http://{}", node.address);
+        self.control_plane = Some(node);
+        let Identity { account_sid, auth_token, .. } = &self.plan.identity;
+        let account = CreateAccountRequest {
+            sid: account_sid.clone(),
+            auth_token: auth_token.clone(),
+            ..CreateAccountRequest::default()
+        };
+        let mut accounts = AccountServiceClient::new(channel(&self.plan.control_plane));
+        let request = authorized(account, &self.plan.identity.bearer());
+        accounts.create_account(request).await.expect("the account is made");
+    }
+}
+
+impl Plan {
+    /// Starts a process, on other ports if its own were taken meanwhile, and waits until it is ready.
+    async fn started(&self, kind: Kind) -> Node {
+        for _ in 0..TRIES {
+            let mut node = self.spawn(kind);
+            if node.process.ready().await {
+                return node;
+            }
+            let log = node.process.log();
+            assert!(log.contains("in use"), "`{}` does not start:\n{log}", node.process.name());
+        }
+        panic!("no port stays free");
+    }
+
+    fn spawn(&self, kind: Kind) -> Node {
+        let address = local(free_port());
+        let admin = local(free_port());
+        let (name, arguments) = match kind {
+            Kind::ControlPlane => ("control-plane".to_owned(), "control-plane"),
+            Kind::Router(number) => (format!("router-{number}"), "router"),
+            Kind::Deliverer(number) => (format!("deliverer-{number}"), "deliverer"),
+        };
+        let spec = Spec {
+            name,
+            arguments: vec![arguments.to_owned()],
+            environment: self.environment(kind, address, admin),
+            admin: Some(admin),
+        };
+        Node { process: Process::spawn(spec, &self.directory), address }
+    }
+
+    fn environment(
+        &self,
+        kind: Kind,
+        address: SocketAddr,
+        admin: SocketAddr,
+    ) -> Vec<(String, String)> {
+        let (address, partitions) = (address.to_string(), PARTITIONS.to_string());
+        let mut all = vec![
+            variable("admin.listen", &admin.to_string()),
+            variable("internal.token", &self.identity.internal_token),
+            variable("log.format", "pretty"),
+        ];
+        if kind != Kind::ControlPlane {
+            all.push(variable("queue.url", &self.redis_url));
+            all.push(variable("queue.prefix", &self.prefix));
+            all.push(variable("queue.partitions", &partitions));
+            all.push(variable("control_plane.address", &self.control_plane));
+        }
+        if !matches!(kind, Kind::Router(_)) {
+            all.push(variable("delivery.allow_http", "true"));
+            all.push(variable("delivery.allow_cidrs", r#"["127.0.0.0/8"]"#));
+        }
+        match kind {
+            Kind::ControlPlane => {
+                all.push(variable("control_plane.listen", &address));
+                let hash = self.identity.platform_key_hash();
+                all.push(variable("control_plane.platform_keys", &hash));
+                all.push(variable("database.url", &self.database_url));
+                all.push(variable("seal.keys", &self.identity.seal_keys));
+            }
+            Kind::Router(_) => all.push(variable("router.listen", &address)),
+            Kind::Deliverer(_) => {
+                all.push(variable("deliverer.listen", &address));
+                all.extend(self.settings.iter().map(|(name, value)| variable(name, value)));
+            }
+        }
+        all
+    }
+}
+
+/// A setting as a variable of the environment.
+fn variable(setting: &str, value: &str) -> (String, String) {
+    (format!("MILLRACE__{}", setting.replace('.', "__").to_uppercase()), value.to_owned())
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}

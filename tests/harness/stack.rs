@@ -1,0 +1,337 @@
+//! The whole product, up and running, and what tests do with it whichever way it runs.
+
+use std::{sync::Mutex, time::Duration};
+
+use millrace_proto::{
+    internal::{
+        ListPartitionsRequest, ListPartitionsResponse,
+        delivery_service_client::DeliveryServiceClient,
+    },
+    v1::{
+        CreateAccountRequest, Event, GetSinkRequest, account_service_client::AccountServiceClient,
+        publish_result::Outcome, sink_service_client::SinkServiceClient,
+    },
+};
+use millrace_testkit::{eventually, postgres::Database, receiver::Receiver};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    Answer, Identity, Process, Publisher, Rest, TYPE, embedded,
+    identity::basic,
+    publisher::{authorized, channel},
+    servers::{self, Servers},
+};
+
+/// How the product runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `millrace dev`: one process, on files.
+    Embedded,
+    /// Each service a process of its own, on Postgres and Redis.
+    Servers,
+}
+
+/// What differs from one test to another.
+pub struct Options {
+    /// Routers, on servers.
+    pub routers: usize,
+    /// Deliverers, on servers.
+    pub deliverers: usize,
+    /// Settings of the deliverer, such as `("delivery.timeout", "1s")`; the last of a name holds.
+    pub settings: Vec<(&'static str, &'static str)>,
+    /// A database of the test's own making, on servers.
+    pub database: Option<Database>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        // As in production, but what a test would wait for comes sooner.
+        let settings = vec![
+            ("deliverer.lease", "6s"),
+            ("deliverer.renew", "1s"),
+            ("delivery.backoff_base", "200ms"),
+            ("delivery.backoff_cap", "2s"),
+        ];
+        Self { routers: 1, deliverers: 1, settings, database: None }
+    }
+}
+
+impl Options {
+    /// Adds settings of the deliverer.
+    #[must_use]
+    pub fn set(mut self, settings: &[(&'static str, &'static str)]) -> Self {
+        self.settings.extend_from_slice(settings);
+        self
+    }
+}
+
+/// One of a stack's processes. Embedded, all are the same one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The control-plane.
+    ControlPlane,
+    /// A router, by number.
+    Router(usize),
+    /// A deliverer, by number.
+    Deliverer(usize),
+}
+
+/// A sink that a test made.
+#[derive(Clone, Debug)]
+pub struct Sink {
+    /// `DG…`.
+    pub sid: String,
+    /// `whsec_…`.
+    pub signing_secret: String,
+}
+
+/// The product; ends when it is dropped, its data with it.
+pub struct Stack {
+    /// Who may use it.
+    pub identity: Identity,
+    nodes: Nodes,
+    /// The newest version of the configuration that a change of this test made.
+    version: Mutex<Option<String>>,
+    _directory: TempDir,
+}
+
+pub(crate) enum Nodes {
+    Embedded { process: Box<Process>, url: String },
+    Servers(Box<Servers>),
+}
+
+impl Stack {
+    /// Brings it up, with one account, and waits until it is ready.
+    ///
+    /// # Panics
+    /// If it does not start; with what to install, or with its logs.
+    pub async fn start(mode: Mode, options: Options) -> Self {
+        let (identity, directory) =
+            (Identity::default(), tempfile::tempdir().expect("a directory"));
+        let nodes = match mode {
+            Mode::Embedded => embedded::start(&identity, &options, directory.path()).await,
+            Mode::Servers => {
+                let servers = servers::start(&identity, options, directory.path()).await;
+                Nodes::Servers(Box::new(servers))
+            }
+        };
+        Self { identity, nodes, version: Mutex::default(), _directory: directory }
+    }
+
+    /// One of its processes.
+    ///
+    /// # Panics
+    /// If there is none of that number.
+    pub fn process(&mut self, kind: Kind) -> &mut Process {
+        match &mut self.nodes {
+            Nodes::Embedded { process, .. } => process,
+            Nodes::Servers(servers) => servers.process(kind),
+        }
+    }
+
+    /// What runs on servers, and only there.
+    ///
+    /// # Panics
+    /// Embedded.
+    pub fn servers(&mut self) -> &mut Servers {
+        match &mut self.nodes {
+            Nodes::Embedded { .. } => panic!("embedded, there is one process"),
+            Nodes::Servers(servers) => servers,
+        }
+    }
+
+    /// URL of one of its services.
+    pub fn url(&self, kind: Kind) -> String {
+        match &self.nodes {
+            Nodes::Embedded { url, .. } => url.clone(),
+            Nodes::Servers(servers) => servers.url(kind),
+        }
+    }
+
+    /// REST with the account's credentials.
+    pub fn rest(&self) -> Rest {
+        self.rest_as(Some(&self.identity.basic()))
+    }
+
+    /// REST with any credentials.
+    pub fn rest_as(&self, authorization: Option<&str>) -> Rest {
+        Rest::new(&self.url(Kind::ControlPlane), authorization)
+    }
+
+    /// Makes another account with a sink at a path of `receiver` that gets [`TYPE`]; gives its SID.
+    ///
+    /// # Panics
+    /// If that is refused.
+    pub async fn tenant(&self, number: usize, receiver: &Receiver) -> String {
+        let sid = format!("AC{number:032x}");
+        let auth_token = self.identity.auth_token.clone();
+        let account = CreateAccountRequest {
+            sid: sid.clone(),
+            auth_token: auth_token.clone(),
+            ..CreateAccountRequest::default()
+        };
+        let mut accounts = AccountServiceClient::new(channel(&self.url(Kind::ControlPlane)));
+        let made = accounts.create_account(authorized(account, &self.identity.bearer())).await;
+        made.expect("the account is made");
+        let credentials = basic(&sid, &auth_token);
+        let path = format!("/tenant-{number}");
+        let configuration = json!({ "destination": receiver.url(&path), "method": "POST" });
+        let sink = self.sink_as(&credentials, configuration).await;
+        receiver.expect_signatures(&path, &auth_token, &sink.signing_secret);
+        self.subscribe_as(&credentials, &sink, &[json!({ "type": TYPE })]).await;
+        sid
+    }
+
+    /// Makes so many accounts as [`Stack::tenant`] does; gives their SIDs.
+    ///
+    /// # Panics
+    /// If one is refused.
+    pub async fn tenants(&self, count: usize, receiver: &Receiver) -> Vec<String> {
+        let mut sids = Vec::new();
+        for number in 0..count {
+            sids.push(self.tenant(100 + number, receiver).await);
+        }
+        sids
+    }
+
+    /// Producers that may publish for every account, one at each router.
+    pub fn platform_publishers(&self) -> Vec<Publisher> {
+        let router = |number| self.url(Kind::Router(number));
+        let routers = (0..self.routers()).map(router);
+        routers.map(|url| Publisher::new(&url, &self.identity.bearer())).collect()
+    }
+
+    /// A producer with the account's credentials, at a router.
+    pub fn publisher(&self, router: usize) -> Publisher {
+        Publisher::new(&self.url(Kind::Router(router)), &self.identity.basic())
+    }
+
+    /// Makes a webhook sink at a path of `receiver`, which checks from then on that it is signed.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn sink(&self, receiver: &Receiver, path: &str, batch_events: bool) -> Sink {
+        let destination = receiver.url(path);
+        let sink =
+            json!({"destination": destination, "method": "POST", "batch_events": batch_events});
+        let sink = self.sink_with(sink).await;
+        receiver.expect_signatures(path, &self.identity.auth_token, &sink.signing_secret);
+        sink
+    }
+
+    /// Makes a webhook sink.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn sink_with(&self, configuration: Value) -> Sink {
+        self.sink_as(&self.identity.basic(), configuration).await
+    }
+
+    async fn sink_as(&self, credentials: &str, configuration: Value) -> Sink {
+        let configuration = configuration.to_string();
+        let form = [
+            ("Description", "of a test"),
+            ("SinkType", "webhook"),
+            ("SinkConfiguration", configuration.as_str()),
+        ];
+        let made = self.rest_as(Some(credentials)).post("/v1/Sinks", &form).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        self.note(&made);
+        let sid = made.text("/sid").to_owned();
+        let signing_secret = self.signing_secret(credentials, &sid).await;
+        Sink { sid, signing_secret }
+    }
+
+    /// Subscribes a sink to types at their latest version, and waits until all routers know.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn subscribe(&self, sink: &Sink, types: &[&str]) {
+        let types: Vec<Value> = types.iter().map(|name| json!({ "type": name })).collect();
+        self.subscribe_to(sink, &types).await;
+    }
+
+    /// Subscribes a sink to `types` as REST takes them, and waits until all routers know.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn subscribe_to(&self, sink: &Sink, types: &[Value]) {
+        self.subscribe_as(&self.identity.basic(), sink, types).await;
+    }
+
+    async fn subscribe_as(&self, credentials: &str, sink: &Sink, types: &[Value]) {
+        let types: Vec<String> = types.iter().map(Value::to_string).collect();
+        let mut form = vec![("Description", "of a test"), ("SinkSid", &*sink.sid)];
+        form.extend(types.iter().map(|kind| ("Types", kind.as_str())));
+        let made = self.rest_as(Some(credentials)).post("/v1/Subscriptions", &form).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        self.note(&made);
+        self.settled().await;
+    }
+
+    /// A sink of `receiver` that gets [`TYPE`], unbatched.
+    pub async fn subscribed(&self, receiver: &Receiver, path: &str) -> Sink {
+        let sink = self.sink(receiver, path, false).await;
+        self.subscribe(&sink, &[TYPE]).await;
+        sink
+    }
+
+    /// Waits until all routers have what this test changed.
+    pub async fn settled(&self) {
+        let version = self.version.lock().expect("not poisoned").clone();
+        let Some(version) = version else { return };
+        for router in 0..self.routers() {
+            let publisher = self.publisher(router);
+            eventually("the router knows", || async {
+                publisher.publish_after(&version, Vec::new()).await.ok()
+            })
+            .await;
+        }
+    }
+
+    /// Publishes by gRPC at the first router.
+    ///
+    /// # Panics
+    /// If an event is not accepted.
+    pub async fn publish(&self, events: impl IntoIterator<Item = Event>) {
+        let answer = self.publisher(0).publish(events.into_iter().collect()).await;
+        let results = answer.expect("the router answers").results;
+        for result in results {
+            let accepted = matches!(result.outcome, Some(Outcome::Accepted(_)));
+            assert!(accepted, "not accepted: {result:?}");
+        }
+    }
+
+    /// What a deliverer owns.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub async fn partitions(&self, deliverer: usize) -> ListPartitionsResponse {
+        let url = self.url(Kind::Deliverer(deliverer));
+        let request = format!("Bearer {}", self.identity.internal_token);
+        let mut request = authorized(ListPartitionsRequest {}, &request);
+        request.set_timeout(Duration::from_secs(10));
+        let answer = DeliveryServiceClient::new(channel(&url)).list_partitions(request).await;
+        answer.expect("the deliverer answers").into_inner()
+    }
+
+    fn routers(&self) -> usize {
+        match &self.nodes {
+            Nodes::Embedded { .. } => 1,
+            Nodes::Servers(servers) => servers.routers(),
+        }
+    }
+
+    fn note(&self, answer: &Answer) {
+        let version = answer.version.clone().expect("a change tells its version");
+        *self.version.lock().expect("not poisoned") = Some(version);
+    }
+
+    async fn signing_secret(&self, credentials: &str, sid: &str) -> String {
+        let mut sinks = SinkServiceClient::new(channel(&self.url(Kind::ControlPlane)));
+        let request = authorized(GetSinkRequest { sid: sid.to_owned() }, credentials);
+        let sink = sinks.get_sink(request).await.expect("the sink is there").into_inner();
+        sink.sink.expect("a sink").signing_secret
+    }
+}
