@@ -1,1 +1,3 @@
-//! x
+//! What others made against Event Streams works against Millrace.
+
+mod sdk;

@@ -1,1 +1,15 @@
-//! x
+//! The product end to end, as its users meet it: embedded, and on servers.
+
+mod arrivals;
+mod delivers;
+mod down;
+mod kills;
+mod moves;
+mod outages;
+mod projects;
+mod refuses_bodies;
+mod refuses_events;
+mod refuses_resources;
+mod refuses_settings;
+mod retries;
+mod shutdown;

@@ -1,0 +1,164 @@
+"""Manages sinks and subscriptions by Twilio's own SDK, and stops at the first answer that is not as it should be."""
+
+import sys
+
+from twilio.base.exceptions import TwilioRestException
+from twilio.rest import Client
+
+SENT = "com.twilio.messaging.message.sent"
+DELIVERED = "com.twilio.messaging.message.delivered"
+WEBHOOK = {"destination": "http://127.0.0.1:9/hook", "method": "POST", "batch_events": True}
+
+
+def client_of(url, account_sid, auth_token):
+    client = Client(account_sid, auth_token)
+    client.events.base_url = url
+    return client
+
+
+def refused(status, code, call):
+    try:
+        answer = call()
+    except TwilioRestException as error:
+        assert (error.status, error.code) == (status, code), f"{error.status} {error.code}: {error.msg}"
+        return error.msg
+    raise AssertionError(f"not refused: {answer}")
+
+
+def sinks(events):
+    sink = events.sinks.create(description="mine", sink_configuration=WEBHOOK, sink_type="webhook")
+    assert sink.sid.startswith("DG") and len(sink.sid) == 34, sink.sid
+    assert sink.sink_configuration == WEBHOOK, sink.sink_configuration
+    assert (sink.description, sink.sink_type, sink.status) == ("mine", "webhook", "active")
+    assert sink.date_created and sink.date_created == sink.date_updated
+    assert sink.links["sink_test"] == sink.url + "/Test", sink.links
+
+    assert events.sinks(sink.sid).fetch().url == sink.url
+    assert events.sinks(sink.sid).update(description="yours").description == "yours"
+    assert events.sinks(sink.sid).fetch().description == "yours"
+    result = events.sinks(sink.sid).sink_validate.create(test_id="95001c1e-5b8e-45f5-830d-f9cbf1d16420")
+    assert result.result == "valid", result.result
+
+    get = {"destination": "http://127.0.0.1:9/get", "method": "GET", "batch_events": False}
+    other = events.sinks.create(description="g", sink_configuration=get, sink_type="webhook")
+    assert other.sink_configuration == get, other.sink_configuration
+    third = events.sinks.create(description="t", sink_configuration=WEBHOOK, sink_type="webhook")
+
+    made = [sink.sid, other.sid, third.sid]
+    assert [it.sid for it in events.sinks.list()] == made
+    assert [it.sid for it in events.sinks.list(in_use=True)] == []
+    assert [it.sid for it in events.sinks.list(in_use=False, status="active")] == made
+    assert events.sinks(other.sid).delete() and events.sinks(third.sid).delete()
+    refused(404, 91001, lambda: events.sinks(third.sid).fetch())
+    refused(404, 91001, lambda: events.sinks(third.sid).delete())
+    return sink
+
+
+def sink_pages(events):
+    created = [
+        events.sinks.create(description=f"page {n}", sink_configuration=WEBHOOK, sink_type="webhook").sid
+        for n in range(7)
+    ]
+    before = len(events.sinks.list()) - len(created)
+    listed = [it.sid for it in events.sinks.list(page_size=3)]
+    assert listed[before:] == created and len(listed) == len(set(listed)), listed
+    assert [it.sid for it in events.sinks.list(limit=5, page_size=2)] == listed[:5]
+    page = events.sinks.page(page_size=3)
+    first = [it.sid for it in page]
+    second = page.next_page()
+    assert [it.sid for it in second] == listed[3:6]
+    assert [it.sid for it in second.previous_page()] == first == listed[:3]
+    for sid in created:
+        assert events.sinks(sid).delete()
+
+
+def subscriptions(events, sink):
+    types = [{"type": SENT, "schema_version": 3}, {"type": DELIVERED}]
+    subscription = events.subscriptions.create(description="sub", sink_sid=sink.sid, types=types)
+    assert subscription.sid.startswith("DF") and len(subscription.sid) == 34
+    assert (subscription.description, subscription.sink_sid) == ("sub", sink.sid)
+    assert subscription.account_sid.startswith("AC")
+    assert events.subscriptions(subscription.sid).fetch().date_created == subscription.date_created
+    assert events.subscriptions(subscription.sid).update(description="bus").description == "bus"
+    assert [it.sid for it in events.sinks.list(in_use=True)] == [sink.sid]
+
+    others = [
+        events.subscriptions.create(description=f"{n}", sink_sid=sink.sid, types=[{"type": SENT}]).sid
+        for n in range(5)
+    ]
+    listed = [it.sid for it in events.subscriptions.list(sink_sid=sink.sid, page_size=2)]
+    assert listed == [subscription.sid] + others, listed
+    for sid in others:
+        assert events.subscriptions(sid).delete()
+    return subscription
+
+
+def subscribed_events(events, subscription):
+    subscribed = events.subscriptions(subscription.sid).subscribed_events
+    versions = {it.type: it.schema_version for it in subscribed.list(page_size=1)}
+    latest = events.schemas("Messaging.MessageStatus").fetch().latest_version
+    assert versions == {SENT: 3, DELIVERED: latest}, versions
+    inbound = "com.twilio.messaging.inbound-message.received"
+    added = subscribed.create(type=inbound, schema_version=2)
+    assert (added.type, added.schema_version, added.subscription_sid) == (inbound, 2, subscription.sid)
+    one = events.subscriptions(subscription.sid).subscribed_events(inbound)
+    assert one.fetch().schema_version == 2
+    assert one.update(schema_version=4).schema_version == 4
+    assert one.fetch().schema_version == 4
+    assert one.delete()
+    refused(404, 91104, one.fetch)
+    assert {it.type for it in subscribed.list()} == {SENT, DELIVERED}
+
+
+def catalogue(events):
+    types = events.event_types.list(page_size=50)
+    names = [it.type for it in types]
+    assert len(names) > 100 and len(set(names)) == len(names), len(names)
+    sent = events.event_types(SENT).fetch()
+    assert (sent.schema_id, sent.status) == ("Messaging.MessageStatus", "available")
+    assert sent.links["schema"].endswith("/v1/Schemas/Messaging.MessageStatus/Versions")
+    of_schema = {it.type for it in events.event_types.list(schema_id="Messaging.MessageStatus")}
+    assert SENT in of_schema and DELIVERED in of_schema and len(of_schema) < len(names)
+
+    schema = events.schemas("Messaging.MessageStatus").fetch()
+    assert (schema.id, schema.latest_version) == ("Messaging.MessageStatus", 8)
+    versions = events.schemas("Messaging.MessageStatus").versions.list(page_size=3)
+    assert [it.schema_version for it in versions] == list(range(1, 9))
+    version = events.schemas("Messaging.MessageStatus").versions(2).fetch()
+    assert version.schema_version == 2 and version.raw.startswith("http"), version.raw
+
+
+def errors(url, account_sid, auth_token, events, sink):
+    refused(400, 91006, lambda: events.sinks("DG1").fetch())
+    refused(404, 91001, lambda: events.sinks("DG" + "0" * 32).fetch())
+    refused(404, 91102, lambda: events.subscriptions("DF" + "0" * 32).fetch())
+    refused(404, 91202, lambda: events.event_types("com.example.unknown").fetch())
+    refused(404, 91202, lambda: events.schemas("No.Such").fetch())
+    message = refused(400, 91000, lambda: events.sinks.create(
+        description="d", sink_configuration={"destination": "http://10.0.0.1/", "method": "POST"}, sink_type="webhook"))
+    assert "SinkConfiguration.destination" in message, message
+    refused(400, 91103, lambda: events.subscriptions.create(description="d", sink_sid=sink.sid, types=[]))
+    refused(400, 91104, lambda: events.subscriptions.create(
+        description="d", sink_sid=sink.sid, types=[{"type": "com.example.unknown"}]))
+    refused(401, 20003, lambda: client_of(url, account_sid, "wrong").events.v1.sinks(sink.sid).fetch())
+    refused(401, 20003, lambda: client_of(url, "AC" + "9" * 32, auth_token).events.v1.sinks(sink.sid).fetch())
+
+
+def main(url, account_sid, auth_token):
+    events = client_of(url, account_sid, auth_token).events.v1
+    sink = sinks(events)
+    sink_pages(events)
+    subscription = subscriptions(events, sink)
+    subscribed_events(events, subscription)
+    catalogue(events)
+    errors(url, account_sid, auth_token, events, sink)
+    refused(400, 91007, lambda: events.sinks(sink.sid).delete())
+    assert events.subscriptions(subscription.sid).delete()
+    refused(404, 91102, lambda: events.subscriptions(subscription.sid).fetch())
+    assert events.sinks(sink.sid).delete()
+    assert events.sinks.list() == [] and events.subscriptions.list() == []
+    print("all as expected")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
