@@ -26,7 +26,7 @@ pub(crate) fn line(text: &str) -> anyhow::Result<()> {
 /// Prints a JSON value.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub(crate) fn json(value: &Value) -> anyhow::Result<()> {
     line(&serde_json::to_string_pretty(value)?)
 }
@@ -34,7 +34,7 @@ pub(crate) fn json(value: &Value) -> anyhow::Result<()> {
 /// Says that a resource is gone.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub(crate) fn deleted(output: &OutputArgs, what: &str, sid: &str) -> anyhow::Result<()> {
     if output.json {
         return json(&json!({ "deleted": sid }));
