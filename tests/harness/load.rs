@@ -44,7 +44,7 @@ struct Shared {
 }
 
 impl Load {
-    /// Starts a producer for each of `publishers`, which publishes a batch each [`INTERVAL`], of events of `accounts` in turn.
+    /// Starts a producer for each of `publishers`, which publishes a batch each 100 ms, of events of `accounts` in turn.
     pub fn start(publishers: Vec<Publisher>, accounts: &[String]) -> Self {
         let shared = Arc::new(Shared::default());
         let mut producers = JoinSet::new();
