@@ -16,6 +16,7 @@ use millrace_domain::{Partition, SinkSid, Timestamp};
 use millrace_proto::internal::{AttemptReports, BacklogState, DropReports};
 use uuid::Uuid;
 
+mod backlog;
 pub mod chunk;
 mod compress;
 #[cfg(feature = "conformance")]
@@ -245,7 +246,8 @@ pub trait Queue: Send + Sync + 'static {
         settlement: Settlement,
     ) -> Result<Settled>;
 
-    /// Every sink of the partition that has something parked, with the state its owner last settled.
+    /// Every sink of the partition that has something parked, with the state its owner last settled; the default one
+    /// where that is damaged.
     async fn backlogs(&self, partition: Partition) -> Result<Vec<(SinkSid, BacklogState)>>;
 
     /// The first `limit` parked chunks of a sink whose [`Park::at`] is at most `until`, in that order, those in `skip`

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use millrace_domain::{Partition, SinkSid, Timestamp};
+use millrace_proto::internal::BacklogState;
 use millrace_queue::{
     Class, EntryId, Error, Ownership, Park, ParkedId, ParkedQuery, Queue, RedisOptions, RedisQueue,
     Settled, Settlement, Token,
@@ -264,13 +265,32 @@ async fn a_damaged_parked_chunk_does_not_hide_the_others() {
 }
 
 #[tokio::test]
+async fn a_damaged_backlog_does_not_hide_the_others() {
+    let server = server(false).await;
+    let queue = connect(&server).await;
+    let token = Token(Uuid::now_v7());
+    queue.acquire(&[HOME], token, LEASE).await.expect("acquire");
+    let state = BacklogState { failures: 7, ..BacklogState::default() };
+    let [damaged, whole] = [1, 2].map(SinkSid::from_u128);
+    let backlogs = vec![(damaged, Some(state.clone())), (whole, Some(state.clone()))];
+    let settlement = Settlement { backlogs, ..Settlement::default() };
+    queue.settle(HOME, token, settlement).await.expect("settle");
+    let mut spoil = cmd("HSET").arg("{mr:1}:backlogs").take();
+    spoil.arg(damaged.to_string()).arg(b"\xff").arg(b"\xffno sink").arg("");
+    run(&mut beside(&server).await, &mut spoil).await;
+    let mut found = queue.backlogs(HOME).await.expect("backlogs");
+    found.sort_by_key(|(sink, _)| *sink);
+    assert_eq!(found, [(damaged, BacklogState::default()), (whole, state)]);
+}
+
+#[tokio::test]
 async fn every_key_of_a_sink_that_is_drained_is_gone() {
     let server = server(false).await;
     let queue = connect(&server).await;
     let token = Token(Uuid::now_v7());
     queue.acquire(&[HOME], token, LEASE).await.expect("acquire");
     let waits = park("a");
-    let state = millrace_proto::internal::BacklogState::default();
+    let state = BacklogState::default();
     let parked = Settlement {
         parks: vec![waits.clone()],
         backlogs: vec![(waits.sink, Some(state))],

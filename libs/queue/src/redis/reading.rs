@@ -6,7 +6,6 @@ use ::redis::{Cmd, cmd};
 use bytes::Bytes;
 use millrace_domain::{Partition, SinkSid, Timestamp};
 use millrace_proto::internal::BacklogState;
-use prost::Message;
 use uuid::Uuid;
 
 use super::{
@@ -15,7 +14,8 @@ use super::{
     keys::CHUNK_FIELD,
 };
 use crate::{
-    Class, Entry, EntryId, Error, ParkedChunk, ParkedId, ParkedQuery, Result, compress::decompress,
+    Class, Entry, EntryId, Error, ParkedChunk, ParkedId, ParkedQuery, Result, backlog,
+    compress::decompress,
 };
 
 impl RedisQueue {
@@ -77,20 +77,18 @@ impl RedisQueue {
         partition: Partition,
     ) -> Result<Vec<(SinkSid, BacklogState)>> {
         let read = cmd("HGETALL").arg(self.keys.backlogs(partition)).take();
-        let fields: Vec<(String, Vec<u8>)> =
+        let fields: Vec<(Vec<u8>, Vec<u8>)> =
             self.link.query(&read).await.map_err(|failure| {
                 failure.during(|| format!("list backlogs of {}", partition.0))
             })?;
-        fields
-            .into_iter()
-            .map(|(sid, state)| {
-                let sink =
-                    sid.parse().map_err(|error| corrupt(format!("backlog `{sid}`"), error))?;
-                let state = BacklogState::decode(state.as_slice())
-                    .map_err(|error| corrupt(format!("backlog of {sid}"), error))?;
-                Ok((sink, state))
-            })
-            .collect()
+        let backlog = |(name, state): (Vec<u8>, Vec<u8>)| {
+            let Some(sink) = str::from_utf8(&name).ok().and_then(|sid| sid.parse().ok()) else {
+                backlog::warn_of_no_sink(partition, &name);
+                return None;
+            };
+            Some((sink, backlog::decode(partition, sink, &state)))
+        };
+        Ok(fields.into_iter().filter_map(backlog).collect())
     }
 
     pub(super) async fn parked_chunks(

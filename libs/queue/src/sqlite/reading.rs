@@ -5,7 +5,6 @@ use std::{collections::HashMap, time::Duration};
 use bytes::Bytes;
 use millrace_domain::{Partition, SinkSid, Timestamp};
 use millrace_proto::internal::BacklogState;
-use prost::Message;
 use sqlx::{Row, sqlite::SqliteRow};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
@@ -19,7 +18,8 @@ use super::{
     settle::{class_number, sink_bytes},
 };
 use crate::{
-    Class, Entry, EntryId, Error, ParkedChunk, ParkedId, ParkedQuery, Result, compress::decompress,
+    Class, Entry, EntryId, Error, ParkedChunk, ParkedId, ParkedQuery, Result, backlog,
+    compress::decompress,
 };
 
 impl SqliteQueue {
@@ -94,7 +94,7 @@ impl SqliteQueue {
             .fetch_all(&self.reader)
             .await
             .map_err(|error| during(error, || format!("list backlogs of {}", partition.0)))?;
-        rows.iter().map(backlog).collect()
+        Ok(rows.iter().filter_map(|row| backlog_of(partition, row)).collect())
     }
 
     pub(super) async fn parked_chunks(
@@ -177,13 +177,16 @@ impl SqliteQueue {
     }
 }
 
-fn backlog(row: &SqliteRow) -> Result<(SinkSid, BacklogState)> {
-    let corrupt = |source| Error::Corrupt { what: "a backlog".into(), source };
-    let sink: Vec<u8> = row.try_get("sink").map_err(|error| corrupt(Box::new(error)))?;
-    let sid = <[u8; 16]>::try_from(sink).map_err(|_| corrupt("its sink is not 16 bytes".into()))?;
-    let state: Vec<u8> = row.try_get("state").map_err(|error| corrupt(Box::new(error)))?;
-    let state = BacklogState::decode(state.as_slice()).map_err(|error| corrupt(Box::new(error)))?;
-    Ok((SinkSid::from_u128(u128::from_be_bytes(sid)), state))
+fn backlog_of(partition: Partition, row: &SqliteRow) -> Option<(SinkSid, BacklogState)> {
+    // Unchecked: whatever type somebody stored, it is bytes that do not decode.
+    let bytes = |column| row.try_get_unchecked::<Vec<u8>, _>(column).unwrap_or_default();
+    let name = bytes("sink");
+    let Ok(sid) = <[u8; 16]>::try_from(name.as_slice()) else {
+        backlog::warn_of_no_sink(partition, &name);
+        return None;
+    };
+    let sink = SinkSid::from_u128(u128::from_be_bytes(sid));
+    Some((sink, backlog::decode(partition, sink, &bytes("state"))))
 }
 
 fn parked_chunk(row: &SqliteRow) -> Result<ParkedChunk> {
@@ -196,4 +199,25 @@ fn parked_chunk(row: &SqliteRow) -> Result<ParkedChunk> {
     let (id, at, chunk) = read().map_err(|error: sqlx::Error| corrupt(Box::new(error)))?;
     let id = Uuid::from_slice(&id).map_err(|error| corrupt(Box::new(error)))?;
     Ok(ParkedChunk { id: ParkedId(id), at, chunk: chunk.map(decompress) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Queue, SqliteOptions};
+
+    #[tokio::test]
+    async fn a_damaged_backlog_does_not_hide_the_others() {
+        let queue = SqliteQueue::open(SqliteOptions::default()).await.expect("open");
+        // In memory, the connection that reads is the one that writes.
+        let damage = "INSERT INTO backlogs (partition, sink, state)
+            VALUES (1, zeroblob(16), x'ff'), (1, x'01', x'0807'), (1, x'ff' || zeroblob(15), x'0807')";
+        sqlx::query(damage).execute(&queue.reader).await.expect("damage");
+        let mut found = queue.backlogs(Partition(1)).await.expect("backlogs");
+        found.sort_by_key(|(sink, _)| *sink);
+        let whole = BacklogState { failures: 7, ..BacklogState::default() };
+        let [damaged, other] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!(*damaged, (SinkSid::from_u128(0), BacklogState::default()));
+        assert_eq!(*other, (SinkSid::from_u128(0xff << 120), whole));
+    }
 }
