@@ -1,7 +1,11 @@
 //! Shares one read between partitions: every partition gets its part, and what some leave goes to those that
-//! have more. Bounded in chunks and, by what chunks were like lately, in bytes.
+//! have more. Bounded in chunks, and about bounded in bytes: a read asks for few chunks first, and for more as long
+//! as what comes is small.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicU16, AtomicU64, Ordering},
+};
 
 use millrace_domain::Partition;
 
@@ -9,6 +13,10 @@ use crate::{Entry, EntryId, READ_LIMIT};
 
 /// About how many bytes one read should bring.
 const READ_BYTES: u64 = 8 * 1024 * 1024;
+/// How many chunks a read asks for at first, whatever chunks were like lately.
+const FIRST_STEP: usize = 8;
+/// How many times as many it asks for at each step after that.
+const GROWTH: usize = 4;
 /// What a chunk is taken to be before one was seen.
 const FIRST_GUESS_BYTES: u64 = 64 * 1024;
 
@@ -16,35 +24,49 @@ const FIRST_GUESS_BYTES: u64 = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Shares {
     chunk_bytes: AtomicU64,
-    turn: AtomicUsize,
+    /// The partition that comes first next time.
+    first: AtomicU16,
 }
 
 impl Default for Shares {
     fn default() -> Self {
-        Self { chunk_bytes: AtomicU64::new(FIRST_GUESS_BYTES), turn: AtomicUsize::new(0) }
+        Self { chunk_bytes: AtomicU64::new(FIRST_GUESS_BYTES), first: AtomicU16::new(0) }
     }
 }
 
 impl Shares {
-    /// Starts a read after `cursors`. Each time another partition comes first, so that none is always cut off.
+    /// Starts a read after `cursors`, with the partitions that the last one did not come to.
     pub(crate) fn plan(&self, cursors: &[(Partition, EntryId)]) -> Plan {
-        let mut cursors = cursors.to_vec();
-        if !cursors.is_empty() {
-            let turn = self.turn.fetch_add(1, Ordering::Relaxed) % cursors.len();
-            cursors.rotate_left(turn);
+        let mut waiting = cursors.to_vec();
+        waiting.sort_unstable_by_key(|(partition, _)| *partition);
+        let first = Partition(self.first.load(Ordering::Relaxed));
+        let turn = waiting.partition_point(|(partition, _)| *partition < first);
+        waiting.rotate_left(turn);
+        Plan {
+            cursors: Vec::new(),
+            first: waiting.first().map(|(partition, _)| *partition),
+            unasked: waiting.len(),
+            waiting: waiting.into(),
+            step: FIRST_STEP,
+            chunk_bytes: self.chunk_bytes.load(Ordering::Relaxed),
+            count: 0,
+            bytes: 0,
+            found: Vec::new(),
         }
-        let fitting = READ_BYTES / self.chunk_bytes.load(Ordering::Relaxed).max(1);
-        let room = usize::try_from(fitting).unwrap_or(READ_LIMIT).clamp(1, READ_LIMIT);
-        Plan { cursors, room, count: 0, found: Vec::new() }
     }
 
-    /// Ends a read: remembers how large its chunks were, slow to forget large ones.
-    pub(crate) fn finish(&self, plan: Plan) -> Vec<(Partition, Entry)> {
-        let bytes: u64 = plan.found.iter().map(|(_, entry)| entry.chunk.len() as u64).sum();
-        if let Some(mean) = bytes.checked_div(plan.found.len() as u64) {
+    /// Ends a read: remembers where it stopped, and how large its chunks were, slow to forget large ones.
+    pub(crate) fn finish(&self, mut plan: Plan) -> Vec<(Partition, Entry)> {
+        let next = match plan.waiting.front() {
+            Some((partition, _)) if plan.unasked > 0 => partition.0,
+            _ => plan.first.map_or(0, |partition| partition.0.wrapping_add(1)),
+        };
+        self.first.store(next, Ordering::Relaxed);
+        if let Some(mean) = plan.mean() {
             let before = self.chunk_bytes.load(Ordering::Relaxed);
             self.chunk_bytes.store(mean.max(before - before / 8).max(1), Ordering::Relaxed);
         }
+        plan.found.truncate(READ_LIMIT);
         plan.found
     }
 }
@@ -54,20 +76,45 @@ impl Shares {
 pub(crate) struct Plan {
     /// What to read after next.
     pub(crate) cursors: Vec<(Partition, EntryId)>,
-    room: usize,
+    first: Option<Partition>,
+    /// What to read after later; first come those that were not asked yet.
+    waiting: VecDeque<(Partition, EntryId)>,
+    unasked: usize,
+    step: usize,
+    chunk_bytes: u64,
     count: usize,
+    bytes: u64,
     found: Vec<(Partition, Entry)>,
 }
 
 impl Plan {
-    /// How many chunks to ask for of each partition; `None`: the read is done.
+    /// How many chunks to ask for of each of [`Plan::cursors`]; `None`: the read is done.
     pub(crate) fn next_count(&mut self) -> Option<usize> {
-        if self.cursors.is_empty() || self.room == 0 {
+        let room = READ_LIMIT.saturating_sub(self.found.len());
+        if self.waiting.is_empty() || room == 0 || self.bytes >= READ_BYTES {
             return None;
         }
-        self.cursors.truncate(READ_LIMIT);
-        self.count = (self.room / self.cursors.len()).max(1);
+        let fitting = (READ_BYTES - self.bytes) / self.mean().unwrap_or(self.chunk_bytes).max(1);
+        let fitting = usize::try_from(fitting).unwrap_or(READ_LIMIT);
+        let wanted = self.step.min(room).min(fitting).max(1);
+        self.step = (self.step * GROWTH).min(READ_LIMIT);
+        // Nobody gets more before all were asked.
+        let round = if self.unasked > 0 { self.unasked } else { self.waiting.len() };
+        let asked = round.min(wanted);
+        self.unasked = self.unasked.saturating_sub(asked);
+        self.cursors = self.waiting.drain(..asked).collect();
+        self.count = (wanted / asked).max(1);
         Some(self.count)
+    }
+
+    /// Whether nothing was found.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// What a chunk of this read is like.
+    fn mean(&self) -> Option<u64> {
+        self.bytes.checked_div(self.found.len() as u64)
     }
 
     /// Takes what the partitions asked gave, each in order; goes on with those that may have more.
@@ -77,9 +124,9 @@ impl Plan {
             if entries.len() >= self.count
                 && let Some(last) = entries.last()
             {
-                self.cursors.push((partition, last.id));
+                self.waiting.push_back((partition, last.id));
             }
-            self.room = self.room.saturating_sub(entries.len());
+            self.bytes += entries.iter().map(|entry| entry.chunk.len() as u64).sum::<u64>();
             self.found.extend(entries.into_iter().map(|entry| (partition, entry)));
         }
     }
@@ -100,33 +147,70 @@ mod tests {
             .collect()
     }
 
-    /// Reads partition 0, which has no end, beside 63 that have nothing.
-    fn read_one_busy(shares: &Shares, bytes: usize) -> usize {
-        let cursors: Vec<_> = (0..64).map(|p| (Partition(p), EntryId::default())).collect();
+    /// Reads of `partitions` partitions, of which each that is `busy` has no end; tells who gave something, how often.
+    fn read(
+        shares: &Shares,
+        partitions: u16,
+        busy: impl Fn(u16) -> bool,
+        bytes: usize,
+    ) -> Vec<(u16, usize)> {
+        let cursors: Vec<_> = (0..partitions).map(|p| (Partition(p), EntryId::default())).collect();
         let mut plan = shares.plan(&cursors);
         while let Some(count) = plan.next_count() {
             let answer = plan
                 .cursors
                 .iter()
-                .filter(|(partition, _)| partition.0 == 0)
+                .filter(|(partition, _)| busy(partition.0))
                 .map(|(partition, after)| (*partition, entries(*after, count as u64, bytes)))
                 .collect();
             plan.take(answer);
         }
-        shares.finish(plan).len()
+        let found = shares.finish(plan);
+        assert!(found.len() <= READ_LIMIT, "{} chunks", found.len());
+        let mut counts = std::collections::BTreeMap::new();
+        for (partition, _) in found {
+            *counts.entry(partition.0).or_insert(0) += 1;
+        }
+        counts.into_iter().collect()
     }
 
     #[test]
     fn a_busy_partition_gets_what_the_others_leave() {
-        let shares = Shares::default();
-        shares.chunk_bytes.store(1, Ordering::Relaxed);
-        assert_eq!(read_one_busy(&shares, 100), READ_LIMIT);
+        assert_eq!(read(&Shares::default(), 64, |p| p == 0, 100), [(0, READ_LIMIT)]);
     }
 
     #[test]
-    fn large_chunks_are_read_a_few_at_a_time() {
+    fn busy_partitions_get_the_same() {
+        let counts = read(&Shares::default(), 64, |_| true, 100);
+        assert_eq!(counts.len(), 64);
+        assert!(counts.iter().all(|(_, count)| (2..=6).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn one_read_finds_the_only_chunk_among_all_partitions() {
         let shares = Shares::default();
-        read_one_busy(&shares, 1024 * 1024);
-        assert_eq!(read_one_busy(&shares, 1024 * 1024), 8);
+        for busy in [0, 300, 4_095] {
+            assert_eq!(read(&shares, 4_096, |p| p == busy, 100), [(busy, READ_LIMIT)]);
+        }
+    }
+
+    #[test]
+    fn reads_that_are_full_come_to_every_partition_in_turn() {
+        let shares = Shares::default();
+        let reads = (0..4_096 / READ_LIMIT).flat_map(|_| read(&shares, 4_096, |_| true, 100));
+        let partitions: std::collections::BTreeSet<_> = reads.map(|(p, _)| p).collect();
+        assert_eq!(partitions.len(), 4_096);
+    }
+
+    #[test]
+    fn large_chunks_are_read_a_few_at_a_time_also_after_small_ones() {
+        let shares = Shares::default();
+        for _ in 0..100 {
+            read(&shares, 256, |_| true, 100);
+        }
+        for _ in 0..2 {
+            let counts = read(&shares, 256, |_| true, 1024 * 1024);
+            assert_eq!(counts.iter().map(|(_, count)| count).sum::<usize>(), 8);
+        }
     }
 }

@@ -172,6 +172,26 @@ async fn a_replica_is_waited_out_until_it_is_the_primary() {
 }
 
 #[tokio::test]
+async fn a_waiting_read_wakes_for_any_of_a_thousand_partitions() {
+    let server = server(false).await;
+    let options = RedisOptions { partitions: 1_000, ..options(&server) };
+    let queue = RedisQueue::connect(options).await.expect("connect");
+    let mut cursors: Vec<_> = (0..1_000).map(|p| (Partition(p), EntryId::default())).collect();
+    let started = Instant::now();
+    for partition in [999, 0, 500] {
+        let append = async {
+            sleep(Duration::from_millis(50)).await;
+            queue.append(Partition(partition), Bytes::from_static(b"a")).await.expect("append")
+        };
+        let (found, id) = tokio::join!(queue.read(&cursors, Duration::from_secs(60)), append);
+        let found = found.expect("read");
+        assert_eq!((found[0].0, found[0].1.id, found.len()), (Partition(partition), id, 1));
+        cursors[usize::from(partition)].1 = id;
+    }
+    assert!(started.elapsed() < SOON, "after {:?}", started.elapsed());
+}
+
+#[tokio::test]
 async fn scripts_that_redis_forgot_are_brought_again() {
     let server = server(false).await;
     let queue = connect(&server).await;

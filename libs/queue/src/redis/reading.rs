@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{
     RedisQueue,
     entries::{self, RawStreams},
+    failure::Failure,
     keys::CHUNK_FIELD,
 };
 use crate::{
@@ -41,15 +42,17 @@ impl RedisQueue {
             .iter()
             .map(|(partition, _)| (self.keys.ready(*partition), *partition))
             .collect();
+        let failed = |failure: Failure| failure.during(|| "read partitions".into());
         let mut plan = self.shares.plan(cursors);
-        let mut wait = (!wait.is_zero()).then_some(wait);
         while let Some(count) = plan.next_count() {
-            let read = self.xread(&plan.cursors, count, wait);
-            let streams: RawStreams = match wait.take() {
-                Some(wait) => self.link.wait(&read, wait).await,
-                None => self.link.query(&read).await,
-            }
-            .map_err(|failure| failure.during(|| "read partitions".into()))?;
+            let read = self.xread(&plan.cursors, count, None);
+            let streams: RawStreams = self.link.query(&read).await.map_err(failed)?;
+            plan.take(entries::chunks(streams, CHUNK_FIELD, &keys));
+        }
+        if plan.is_empty() && !wait.is_zero() {
+            // All of them, however many: what comes to any ends the wait, and what came since is little.
+            let read = self.xread(cursors, 1, Some(wait));
+            let streams: RawStreams = self.link.wait(&read, wait).await.map_err(failed)?;
             plan.take(entries::chunks(streams, CHUNK_FIELD, &keys));
         }
         Ok(self.shares.finish(plan))
@@ -137,7 +140,7 @@ impl RedisQueue {
         sink: SinkSid,
         set: &str,
         wanted: &[(ParkedId, Timestamp)],
-    ) -> Result<(Vec<Option<Vec<u8>>>, Vec<Option<f64>>), super::failure::Failure> {
+    ) -> Result<(Vec<Option<Vec<u8>>>, Vec<Option<f64>>), Failure> {
         let mut both = ::redis::pipe();
         both.atomic().cmd("MGET");
         for (id, _) in wanted {
