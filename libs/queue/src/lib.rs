@@ -38,6 +38,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// How many chunks one [`Queue::read`] gives at most, over all partitions.
 pub const READ_LIMIT: usize = 256;
 
+/// How much longer than its window a parked chunk is kept: a lane that was paused may look late.
+const KEPT_AFTER_WINDOW: Duration = Duration::from_hours(24);
+
 /// Where a chunk stands in `ready`: milliseconds of the queue's clock at its append (its acceptance), and a
 /// number within that millisecond. Ids of a partition ascend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,7 +110,7 @@ pub struct Park {
     pub class: Class,
     /// The order in the set: backlog: accepted-at of the newest event; delayed: when it is due.
     pub at: Timestamp,
-    /// When the last window in it closes; the queue may forget the chunk an hour after.
+    /// When the last window in it closes; the queue may forget the chunk a day after.
     pub expires: Timestamp,
     /// The encoded chunk, not compressed: the queue compresses it as it stores it.
     pub chunk: Bytes,

@@ -320,7 +320,7 @@ async fn every_key_of_a_sink_that_is_drained_is_gone() {
     let mut beside = beside(&server).await;
     let chunk = format!("{{mr:1}}:chunk:{}:{}", waits.sink, waits.id.0.simple());
     let expires: i64 = cmd("PEXPIRETIME").arg(&chunk).query_async(&mut beside).await.expect("ask");
-    assert_eq!(expires, waits.expires.as_millis() + 3_600_000, "an hour after its window");
+    assert_eq!(expires, waits.expires.as_millis() + 86_400_000, "a day after its window");
     let drained = Settlement {
         unparked: vec![(waits.sink, waits.class, waits.id)],
         backlogs: vec![(waits.sink, None)],

@@ -118,9 +118,9 @@ async fn an_expired_chunk_is_named_without_its_bytes(queue: &dyn Queue) {
         ..park(sink(1), Class::Backlog, hours, text)
     };
     let (kept, gone, ancient) = (
-        expiring(0, "its window closed, within the hour"),
-        expiring(2, "gone"),
-        Park { expires: Timestamp::from_millis(i64::MIN), ..expiring(3, "ancient") },
+        expiring(23, "its window closed, within the day"),
+        expiring(25, "gone"),
+        Park { expires: Timestamp::from_millis(i64::MIN), ..expiring(26, "ancient") },
     );
     let all = [kept.clone(), gone.clone(), ancient.clone()];
     queue.settle(HOME, owner, parking(all.clone())).await.expect("park");

@@ -1,7 +1,5 @@
 //! Settling: a settlement becomes the keys and arguments of `settle.lua`, in the order in which it takes them.
 
-use std::time::Duration;
-
 use millrace_domain::Partition;
 use prost::Message;
 
@@ -12,11 +10,9 @@ use super::{
     script::{Call, SCRIPTS},
 };
 use crate::{
-    Class, Error, ReportKind, Result, Settled, Settlement, Token, compress::compress_parks,
+    Class, Error, KEPT_AFTER_WINDOW, ReportKind, Result, Settled, Settlement, Token,
+    compress::compress_parks,
 };
-
-/// How much longer than its window a parked chunk is kept.
-const KEPT_AFTER_WINDOW: Duration = Duration::from_secs(3_600);
 
 impl RedisQueue {
     pub(super) async fn settle_in(

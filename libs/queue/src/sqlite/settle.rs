@@ -1,7 +1,5 @@
 //! Settling: what `settle.lua` does for Redis, inside the writer's transaction.
 
-use std::time::Duration;
-
 use millrace_domain::{Partition, SinkSid};
 use prost::Message;
 use sqlx::SqliteConnection;
@@ -12,10 +10,7 @@ use super::{
     reports::{self, kind_number},
     writer::Writer,
 };
-use crate::{Class, Park, ReportKind, Settled, Settlement, Token};
-
-/// How much longer than its window a parked chunk is kept.
-const KEPT_AFTER_WINDOW: Duration = Duration::from_secs(3_600);
+use crate::{Class, KEPT_AFTER_WINDOW, Park, ReportKind, Settled, Settlement, Token};
 
 /// Settles; `None`, and nothing is changed, where the token is stale.
 pub(super) async fn settle(
