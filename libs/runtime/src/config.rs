@@ -1,15 +1,24 @@
 //! Settings: defaults in code, then a file, then `MILLRACE__SECTION__KEY`, then flags, into one typed struct.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 use figment::{
     Figment,
-    providers::{Env, Format, Serialized, Toml},
+    error::Kind,
+    providers::{Format, Serialized, Toml},
+    value::{Dict, Value},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Prefix of the environment variables. Never one underscore: Kubernetes injects `MILLRACE_*` for a Service named so.
-pub const ENV_PREFIX: &str = "MILLRACE__";
+mod environment;
+mod secret;
+mod source;
+
+use self::source::Given;
+pub use self::{environment::ENV_PREFIX, secret::MaskedSecret};
 
 /// The flags by which every process takes settings.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -27,12 +36,49 @@ pub struct SettingsArgs {
 
 /// Reads settings of type `T`: `defaults`, then the file, then the environment, then `--set`.
 ///
+/// Variables for sections that only other processes have are left alone; file and flags are for this one, and strict.
+///
 /// # Errors
 /// A setting that does not exist or has a wrong value, named with where it came from; a file that cannot be read.
 pub fn load<T: Serialize + DeserializeOwned>(
     defaults: &T,
     args: &SettingsArgs,
 ) -> anyhow::Result<T> {
+    let variables = std::env::vars_os().filter_map(|(name, value)| {
+        Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+    });
+    extract(defaults, args, variables)
+}
+
+/// Reads settings of type `T` from `defaults` and `--set` alone: the environment is not looked at.
+///
+/// # Errors
+/// A setting that does not exist or has a wrong value, named with where it came from.
+pub fn load_flags<T: Serialize + DeserializeOwned>(
+    defaults: &T,
+    set: &[String],
+) -> anyhow::Result<T> {
+    let args = SettingsArgs { set: set.to_vec(), ..SettingsArgs::default() };
+    extract(defaults, &args, std::iter::empty())
+}
+
+/// Prints settings as JSON; a reader that has seen enough may close the pipe. A value that must not be shown is the type's own business ([`MaskedSecret`]).
+///
+/// # Errors
+/// If the settings are not representable, or standard output cannot be written.
+pub fn print<T: Serialize>(settings: &T) -> anyhow::Result<()> {
+    match writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(settings)?) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
+fn extract<T: Serialize + DeserializeOwned>(
+    defaults: &T,
+    args: &SettingsArgs,
+    variables: impl Iterator<Item = (String, String)>,
+) -> anyhow::Result<T> {
+    let values = Value::serialize(defaults)?.into_dict().unwrap_or_default();
     let mut figment = Figment::from(Serialized::defaults(defaults));
     if let Some(file) = &args.config {
         anyhow::ensure!(
@@ -42,82 +88,41 @@ pub fn load<T: Serialize + DeserializeOwned>(
         );
         figment = figment.merge(Toml::file_exact(file));
     }
-    // One namespace serves all processes and the client commands; `CLIENT` and `DEV` are not settings of a service.
-    figment = figment.merge(
-        Env::prefixed(ENV_PREFIX).ignore(&["client", "dev"]).filter(is_service_key).split("__"),
-    );
+    let mut all = environment::given(&values, variables)?;
     for setting in &args.set {
-        figment = figment.merge(flag(setting)?);
+        all.push(flag(&values, setting)?);
     }
-    figment.extract().map_err(|error| anyhow::anyhow!("wrong settings: {error}"))
+    for given in &all {
+        figment = figment.merge(given);
+    }
+    figment.extract().map_err(|error| anyhow::anyhow!("wrong settings: {}", said(&error, &all)))
 }
 
-/// Prints settings as TOML; a value that must not be shown is the type's own business ([`MaskedSecret`]).
-///
-/// # Errors
-/// If the settings are not representable.
-pub fn print<T: Serialize>(settings: &T) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(settings)?);
-    Ok(())
-}
-
-/// A secret among settings: read as text, printed as `***`.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct MaskedSecret(String);
-
-impl MaskedSecret {
-    /// Wraps a secret.
-    pub fn new(secret: impl Into<String>) -> Self {
-        Self(secret.into())
-    }
-
-    /// Shows the secret.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-
-    /// Tells whether none is set.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl std::fmt::Debug for MaskedSecret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.is_empty() { "\"\"" } else { "***" })
-    }
-}
-
-impl Serialize for MaskedSecret {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(if self.0.is_empty() { "" } else { "***" })
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for MaskedSecret {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // `***` is how a secret prints: a default that went through `Serialize` must not become one.
-        let text = String::deserialize(deserializer)?;
-        Ok(Self(if text == "***" { String::new() } else { text }))
-    }
-}
-
-fn is_service_key(key: &figment::value::UncasedStr) -> bool {
-    let key = key.as_str().to_ascii_lowercase();
-    !(key.starts_with("client__") || key.starts_with("dev__"))
-}
-
-fn flag(setting: &str) -> anyhow::Result<Figment> {
-    let (key, value) = setting
+fn flag(defaults: &Dict, setting: &str) -> anyhow::Result<Given> {
+    let (key, text) = setting
         .split_once('=')
-        .ok_or_else(|| anyhow::anyhow!("`--set {setting}` must be `section.key=value`"))?;
-    // A value is read as TOML where it is TOML, and as a plain text otherwise.
-    let value = toml_value(value).unwrap_or_else(|| figment::value::Value::from(value));
-    Ok(Figment::from(Serialized::default(key, value)))
+        .filter(|(key, _)| key.contains('.') && key.split('.').all(|part| !part.is_empty()))
+        .ok_or_else(|| anyhow::anyhow!("`--set` must be followed by `section.key=value`"))?;
+    let (section, rest) = key.split_once('.').unwrap_or((key, ""));
+    let default = defaults.get(section).and_then(|values| values.find_ref(rest));
+    Ok(Given::new(format!("`--set {key}`"), key, text, default))
 }
 
-fn toml_value(text: &str) -> Option<figment::value::Value> {
-    Figment::from(Toml::string(&format!("value = {text}"))).extract_inner("value").ok()
+/// What an error says and where the setting came from, without the lines of the file that TOML quotes: a secret may be among them.
+fn said(error: &figment::Error, all: &[Given]) -> String {
+    let text = error.to_string();
+    let quoted = |line: &&str| {
+        line.split_once('|')
+            .is_some_and(|(number, _)| number.chars().all(|c| c.is_ascii_digit() || c == ' '))
+    };
+    let mut said = text.lines().filter(|line| !quoted(line)).collect::<Vec<_>>().join(": ");
+    // Of a field that is not known, figment does not tell the source.
+    if let Kind::UnknownField(field, _) = &error.kind
+        && let Some(given) = all.iter().find(|given| given.key.split('.').any(|part| part == field))
+    {
+        said.push_str(&format!(" in {}", given.name));
+    }
+    said
 }
 
 /// Names a file in messages.
@@ -143,6 +148,7 @@ mod tests {
         url: String,
         partitions: u16,
         token: MaskedSecret,
+        zones: Vec<String>,
     }
 
     fn defaults() -> Settings {
@@ -151,26 +157,33 @@ mod tests {
                 url: "redis://localhost".to_owned(),
                 partitions: 64,
                 token: MaskedSecret::default(),
+                zones: Vec::new(),
             },
         }
     }
 
     fn with_flags(set: &[&str]) -> anyhow::Result<Settings> {
-        load(
-            &defaults(),
-            &SettingsArgs {
-                set: set.iter().map(|s| (*s).to_owned()).collect(),
-                ..SettingsArgs::default()
-            },
-        )
+        let set: Vec<_> = set.iter().map(|setting| (*setting).to_owned()).collect();
+        load_flags(&defaults(), &set)
+    }
+
+    fn with_environment(variables: &[(&str, &str)]) -> anyhow::Result<Settings> {
+        let variables =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        extract(&defaults(), &SettingsArgs::default(), variables)
+    }
+
+    fn with_file(text: &str) -> anyhow::Result<Settings> {
+        let file = std::env::temp_dir().join(format!("millrace-{}.toml", std::process::id()));
+        std::fs::write(&file, text).expect("writable");
+        let args = SettingsArgs { config: Some(file.clone()), ..SettingsArgs::default() };
+        let loaded = extract(&defaults(), &args, std::iter::empty());
+        std::fs::remove_file(file).expect("there");
+        loaded
     }
 
     #[test]
     fn a_flag_wins_over_the_default() {
-        let settings =
-            with_flags(&["queue.partitions=8", "queue.url=redis://other", "queue.token=12"])
-                .map(|s| s.queue);
-        assert!(settings.is_err(), "a token that looks like a number must be quoted");
         let settings =
             with_flags(&["queue.partitions=8", "queue.url=redis://other", "queue.token=\"s3\""])
                 .expect("valid");
@@ -181,19 +194,64 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_setting_is_named() {
+    fn a_wrong_setting_is_named_with_where_it_came_from() {
         let error = with_flags(&["queue.partition=8"]).expect_err("unknown").to_string();
-        assert!(error.contains("partition"), "{error}");
-        assert!(with_flags(&["queue.partitions=many"]).is_err());
-        assert!(with_flags(&["queue.partitions"]).is_err());
+        assert!(error.contains("`--set queue.partition`"), "{error}");
+        let error = with_flags(&["queue.partitions=many"]).expect_err("wrong").to_string();
+        assert!(error.contains("`--set queue.partitions`") && !error.contains(".rs"), "{error}");
+        let error = with_environment(&[("MILLRACE__QUEUE__PARTITIONS", "many")]);
+        let error = error.expect_err("wrong").to_string();
+        assert!(error.contains("variable `MILLRACE__QUEUE__PARTITIONS`"), "{error}");
+        for setting in ["queue.partitions", "queue=8", ".=8"] {
+            assert!(with_flags(&[setting]).is_err(), "{setting}");
+        }
     }
 
     #[test]
-    fn a_secret_prints_masked() {
-        let secret = MaskedSecret::new("hunter2");
-        assert_eq!(
-            format!("{secret:?} {}", serde_json::to_string(&secret).expect("JSON")),
-            "*** \"***\""
-        );
+    fn a_text_may_look_like_a_number_and_a_list_be_parted_by_commas() {
+        let token = "0012345678901234567";
+        let settings = [
+            with_flags(&[&format!("queue.token={token}"), "queue.zones=a,b"]),
+            with_environment(&[
+                ("MILLRACE__QUEUE__TOKEN", token),
+                ("MILLRACE__QUEUE__ZONES", "a, b"),
+            ]),
+            with_environment(&[
+                ("millrace__queue__token", "\"0012345678901234567\""),
+                ("MILLRACE__QUEUE__ZONES", "[\"a\", \"b\"]"),
+            ]),
+        ];
+        for settings in settings {
+            let queue = settings.expect("valid").queue;
+            assert_eq!((queue.token.reveal(), queue.zones), (token, vec!["a".into(), "b".into()]));
+        }
+    }
+
+    #[test]
+    fn a_refusal_shows_no_secret() {
+        for text in
+            ["[queue]\ntoken = 1234567", "[queue]\ntoken = hunter2", "[queue]\ntoken = \"hunter2"]
+        {
+            let error = with_file(text).expect_err("wrong").to_string();
+            assert!(!error.contains("hunter2") && !error.contains("1234567"), "{error}");
+        }
+        let error = with_environment(&[("MILLRACE__QUEUE", "hunter2")]).expect_err("wrong");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn one_environment_serves_every_process() {
+        let others = [
+            ("MILLRACE__DATABASE__URL", "postgres://localhost"),
+            ("MILLRACE__CLIENT__SERVER", "http://localhost"),
+            ("MILLRACE__SEAL__KEYS", "a:b"),
+            ("HOME", "/"),
+        ];
+        assert_eq!(with_environment(&others).expect("valid"), defaults());
+        for wrong in ["MILLRACE__QUEUE__PARTITION", "MILLRACE__QUEU__URL"] {
+            let error = with_environment(&[(wrong, "8")]).expect_err("of no process").to_string();
+            assert!(error.contains(wrong), "{error}");
+        }
+        assert!(with_flags(&["database.url=postgres://localhost"]).is_err(), "flags are strict");
     }
 }

@@ -10,7 +10,7 @@ use millrace_domain::{Account, AccountStatus, ConfigVersion, Timestamp};
 use millrace_queue::sqlite::{SqliteOptions, SqliteQueue};
 use millrace_runtime::{
     Process, clock,
-    config::{self, MaskedSecret, SettingsArgs},
+    config::{self, MaskedSecret},
     grpc::standard_routes,
     server,
     telemetry::{self, LogFormat, LogSettings},
@@ -59,7 +59,7 @@ pub(crate) struct DevArgs {
     /// The platform key, at least 16 characters.
     #[arg(long, env = "MILLRACE__DEV__PLATFORM_KEY", hide_env_values = true)]
     pub(crate) platform_key: Option<String>,
-    /// One setting of the deliverer, such as `delivery.timeout=1s`; may be repeated.
+    /// One setting of the section `delivery`, such as `delivery.timeout=1s`; may be repeated.
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     pub(crate) set: Vec<String>,
     /// What to log, such as `info`.
@@ -132,10 +132,7 @@ pub(crate) async fn start(args: DevArgs) -> anyhow::Result<Dev> {
         Place::Directory(DataDirectory::open(args.data_dir.clone())?)
     };
     let identity = identity::of(&args, &place)?;
-    let mut deliverer = config::load(
-        &millrace_deliverer::Settings::default(),
-        &SettingsArgs { set: args.set.clone(), ..SettingsArgs::default() },
-    )?;
+    let mut deliverer = deliverer_settings(&args.set)?;
     let listener = server::bind(&args.listen).await?;
     let address = listener.local_addr()?;
 
@@ -148,7 +145,7 @@ pub(crate) async fn start(args: DevArgs) -> anyhow::Result<Dev> {
 
     let barrier = InProcess { watches: vec![router_watch.clone(), deliverer_watch.clone()] };
     let control_plane = millrace_control_plane::build(
-        &control_plane_settings(&identity, &token),
+        &control_plane_settings(&identity, &token, &deliverer),
         store,
         &process,
         Some(Arc::new(barrier)),
@@ -161,9 +158,6 @@ pub(crate) async fn start(args: DevArgs) -> anyhow::Result<Dev> {
         millrace_router::build(&router, Arc::clone(&queue), router_watch.clone(), &process)?;
     deliverer.internal.token = token;
     deliverer.queue.partitions = PARTITIONS;
-    deliverer.delivery.allow_http = true;
-    deliverer.delivery.allow_cidrs = loopback();
-    deliverer.shutdown.grace = GRACE;
     deliverer.check()?;
     let deliverer =
         millrace_deliverer::build(&deliverer, queue, deliverer_watch.clone(), &process).await?;
@@ -243,15 +237,33 @@ fn watch(
     Ok(watch)
 }
 
+/// The settings of the deliverer: those of `dev`, changed by `set`. Loopback may be delivered to in any case.
+///
+/// # Errors
+/// A setting that is not of the section `delivery`, or wrong.
+fn deliverer_settings(set: &[String]) -> anyhow::Result<millrace_deliverer::Settings> {
+    if let Some(other) = set.iter().find(|setting| !setting.starts_with("delivery.")) {
+        let key = other.split_once('=').map_or(other.as_str(), |(key, _)| key);
+        anyhow::bail!("`--set {key}`: `dev` takes settings of the section `delivery` only");
+    }
+    let mut defaults = millrace_deliverer::Settings::default();
+    defaults.delivery.allow_http = true;
+    defaults.shutdown.grace = GRACE;
+    let mut settings = config::load_flags(&defaults, set)?;
+    settings.delivery.allow_cidrs.extend(loopback());
+    Ok(settings)
+}
+
 fn control_plane_settings(
     identity: &Identity,
     token: &MaskedSecret,
+    deliverer: &millrace_deliverer::Settings,
 ) -> millrace_control_plane::Settings {
     let mut settings = millrace_control_plane::Settings::default();
     settings.control_plane.platform_keys = vec![identity.platform_key.sha256().to_hex()];
     settings.internal.token = token.clone();
-    settings.delivery.allow_http = true;
-    settings.delivery.allow_cidrs = loopback();
+    settings.delivery.allow_http = deliverer.delivery.allow_http;
+    settings.delivery.allow_cidrs.clone_from(&deliverer.delivery.allow_cidrs);
     settings
 }
 
@@ -308,4 +320,36 @@ Try, in another terminal:
 Ctrl-C ends it; what is not delivered yet is kept in the data directory (--ephemeral keeps nothing).",
         platform_key.reveal()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(set: &[&str]) -> anyhow::Result<millrace_deliverer::Settings> {
+        let set: Vec<_> = set.iter().map(|setting| (*setting).to_owned()).collect();
+        deliverer_settings(&set)
+    }
+
+    #[test]
+    fn what_is_set_holds_in_every_service_and_loopback_stays_allowed() {
+        let deliverer = settings(&["delivery.allow_http=false", "delivery.allow_cidrs=10.0.0.0/8"])
+            .expect("valid");
+        assert!(!deliverer.delivery.allow_http);
+        assert_eq!(deliverer.delivery.allow_cidrs.len(), 3);
+        assert!(settings(&[]).expect("valid").delivery.allow_http);
+
+        let identity = identity::of(&DevArgs::ephemeral(), &Place::Memory).expect("a new one");
+        let control_plane = control_plane_settings(&identity, &MaskedSecret::default(), &deliverer);
+        assert!(!control_plane.delivery.allow_http);
+        assert_eq!(control_plane.delivery.allow_cidrs, deliverer.delivery.allow_cidrs);
+    }
+
+    #[test]
+    fn a_setting_that_would_not_hold_is_refused() {
+        for wrong in ["shutdown.grace=1s", "queue.partitions=2", "log.filter=info"] {
+            let error = settings(&[wrong]).expect_err("not of dev").to_string();
+            assert!(error.contains("`delivery` only"), "{error}");
+        }
+    }
 }
