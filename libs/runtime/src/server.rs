@@ -5,7 +5,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use axum::Router;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
     service::TowerToHyperService,
 };
 use tokio::{
@@ -19,6 +22,10 @@ use tokio_util::sync::CancellationToken;
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// Longest wait for the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// What an HTTP/2 connection starts with, RFC 9113 section 3.4.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Pause between looks at a preface that is not whole.
+const PREFACE_PAUSE: Duration = Duration::from_millis(20);
 /// Most streams at once on an HTTP/2 connection.
 const STREAMS_MAX: u32 = 1_024;
 /// Longest wait for open requests when the process stops; a stream that never ends is cut off then.
@@ -49,7 +56,11 @@ pub async fn serve(
     {
         let Some(accepted) = stopping.run_until_cancelled(listener.accept()).await else { break };
         match accepted {
-            Ok((stream, peer)) => connect(stream, peer, &routes, &connections, place?),
+            Ok((stream, peer)) => {
+                let watcher = connections.watcher();
+                let opened = Opened { stream, peer, watcher, stopping: stopping.clone() };
+                connect(opened, &routes, place?);
+            }
             Err(error) => {
                 // Such as too many open files: it passes.
                 tracing::warn!(%error, "cannot accept a connection");
@@ -64,17 +75,20 @@ pub async fn serve(
     Ok(())
 }
 
+/// A connection that was accepted.
+struct Opened {
+    stream: TcpStream,
+    peer: SocketAddr,
+    watcher: Watcher,
+    stopping: CancellationToken,
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "a connection's name is its peer, and `GracefulShutdown` waits for it"
 )]
-fn connect(
-    stream: TcpStream,
-    peer: SocketAddr,
-    routes: &Router,
-    connections: &GracefulShutdown,
-    place: tokio::sync::OwnedSemaphorePermit,
-) {
+fn connect(opened: Opened, routes: &Router, place: tokio::sync::OwnedSemaphorePermit) {
+    let Opened { stream, peer, watcher, stopping } = opened;
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, %peer, "cannot set TCP_NODELAY");
     }
@@ -88,12 +102,87 @@ fn connect(
         .initial_connection_window_size(8 * 1024 * 1024)
         .keep_alive_interval(Duration::from_secs(20));
     let service = TowerToHyperService::new(routes.clone());
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    let connection = connections.watch(connection.into_owned());
     drop(tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(error = %error, %peer, "a connection ended early");
+        let spoke = timeout(HEADER_TIMEOUT, version_is_known(&stream));
+        if let Some(Ok(Ok(()))) = stopping.run_until_cancelled(spoke).await {
+            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+            if let Err(error) = watcher.watch(connection.into_owned()).await {
+                tracing::debug!(error = %error, %peer, "a connection ended early");
+            }
+        } else {
+            tracing::debug!(%peer, "a connection sent no request");
         }
         drop(place);
     }));
+}
+
+/// Waits until the first bytes tell HTTP/2 from HTTP/1.1: hyper waits for them without a limit, and only then looks at its clock.
+async fn version_is_known(stream: &TcpStream) -> std::io::Result<()> {
+    let mut start = [0; PREFACE.len()];
+    loop {
+        let length = stream.peek(&mut start).await?;
+        let known = length == PREFACE.len()
+            || !PREFACE.starts_with(start.get(..length).unwrap_or_default());
+        if length == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        if known {
+            return Ok(());
+        }
+        // What was seen stays readable: nothing tells of more.
+        sleep(PREFACE_PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    async fn version_of(parts: &[&[u8]]) -> std::io::Result<()> {
+        let listener = bind("127.0.0.1:0").await.expect("a port");
+        let mut client =
+            TcpStream::connect(listener.local_addr().expect("bound")).await.expect("open");
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let waiting = version_is_known(&stream);
+        let writing = async {
+            for part in parts {
+                client.write_all(part).await.expect("written");
+                sleep(PREFACE_PAUSE * 2).await;
+            }
+            drop(client);
+        };
+        tokio::join!(waiting, writing).0
+    }
+
+    #[tokio::test]
+    async fn the_first_bytes_tell_the_version_however_they_arrive() {
+        version_of(&[b"GET / HTTP/1.1\r\n"]).await.expect("HTTP/1.1");
+        version_of(&[b"P", b"O"]).await.expect("HTTP/1.1");
+        version_of(&[PREFACE]).await.expect("HTTP/2");
+        version_of(&[b"PRI * HTTP/2.0\r\n", b"\r\nSM\r\n\r\n"]).await.expect("HTTP/2");
+        assert!(version_of(&[]).await.is_err(), "closed at once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_sends_no_request_is_closed() {
+        let listener = bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let stopping = CancellationToken::new();
+        let clients = async {
+            for start in [&b""[..], b"P", b"PRI * HTTP/2.0\r\n", b"GET / HTTP/1.1\r\nA"] {
+                let mut client = TcpStream::connect(address).await.expect("open");
+                client.write_all(start).await.expect("written");
+                let mut answer = Vec::new();
+                // Bytes that nobody read make it a reset.
+                if let Err(error) = client.read_to_end(&mut answer).await {
+                    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+                }
+            }
+            stopping.cancel();
+        };
+        let serving = serve(listener, Router::new(), stopping.clone());
+        tokio::join!(serving, clients).0.expect("served");
+    }
 }
