@@ -4,6 +4,18 @@ use millrace_domain::{Partition, SinkSid};
 use millrace_proto::internal::BacklogState;
 use prost::Message;
 
+use crate::Settlement;
+
+/// Has the state of each sink looked at of which something is unparked: an owner that lost count of a sink does not
+/// name it, and its state would stay when the last of it is gone.
+pub(crate) fn name_unparked(settlement: &mut Settlement) {
+    for (sink, ..) in &settlement.unparked {
+        if settlement.backlogs.iter().all(|(named, _)| named != sink) {
+            settlement.backlogs.push((*sink, None));
+        }
+    }
+}
+
 /// Reads a state. One that is damaged counts as the default: the sink is listed all the same, so that what is parked
 /// for it goes out, and no other sink of the partition suffers.
 pub(crate) fn decode(partition: Partition, sink: SinkSid, state: &[u8]) -> BacklogState {

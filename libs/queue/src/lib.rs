@@ -140,7 +140,7 @@ pub struct Settlement {
     /// Entries that nobody can read, and why: moved to quarantine, raw.
     pub quarantined: Vec<(EntryId, String)>,
     /// New state of the sinks concerned; `None`: nothing of the sink is parked any more. Where something is, all the
-    /// same, its state is left; where it has none, it gets the default.
+    /// same, its state is left; where it has none, it gets the default. A sink of `unparked` that is not named here counts as `None`.
     pub backlogs: Vec<(SinkSid, Option<BacklogState>)>,
     /// What was attempted; empty: nothing is appended.
     pub attempts: AttemptReports,

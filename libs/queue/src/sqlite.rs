@@ -41,7 +41,8 @@ use self::{
 };
 use crate::{
     Class, Entry, EntryId, Error, Member, Ownership, ParkedChunk, ParkedQuery, Queue, Report,
-    ReportKind, Result, Settled, Settlement, Token, compress::compress_parks, fair::Shares,
+    ReportKind, Result, Settled, Settlement, Token, backlog, compress::compress_parks,
+    fair::Shares,
 };
 
 /// Work that may wait for the writer.
@@ -228,6 +229,7 @@ impl Queue for SqliteQueue {
         mut settlement: Settlement,
     ) -> Result<Settled> {
         let operation = || format!("settle in partition {}", partition.0);
+        backlog::name_unparked(&mut settlement);
         settlement.parks = compress_parks(settlement.parks)
             .await
             .map_err(|error| Error::Unavailable { operation: operation(), source: error.into() })?;

@@ -10,7 +10,7 @@ use super::{
     script::{Call, SCRIPTS},
 };
 use crate::{
-    Class, Error, KEPT_AFTER_WINDOW, ReportKind, Result, Settled, Settlement, Token,
+    Class, Error, KEPT_AFTER_WINDOW, ReportKind, Result, Settled, Settlement, Token, backlog,
     compress::compress_parks,
 };
 
@@ -22,6 +22,7 @@ impl RedisQueue {
         mut settlement: Settlement,
     ) -> Result<Settled> {
         let operation = || format!("settle in partition {}", partition.0);
+        backlog::name_unparked(&mut settlement);
         settlement.parks = compress_parks(settlement.parks)
             .await
             .map_err(|error| Error::Unavailable { operation: operation(), source: error.into() })?;
