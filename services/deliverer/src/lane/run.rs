@@ -6,7 +6,7 @@
 use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
 
 use millrace_domain::{
-    Timestamp,
+    ConfigVersion, Timestamp,
     breaker::{self, Breaker, Gate},
     outcome::Outcome,
 };
@@ -57,6 +57,7 @@ pub(crate) async fn run(lane: Arc<Lane>, tenure: Arc<Tenure>, state: breaker::St
         place: None,
         expiry_due: Instant::now(),
         discards_told: None,
+        standing: None,
     };
     let hurry = runner.tenure.hurry.clone();
     // Cancelled, the runner is dropped with all it holds, which parks it.
@@ -83,6 +84,8 @@ pub(super) struct Runner {
     place: Option<Place>,
     pub(super) expiry_due: Instant,
     pub(super) discards_told: Option<Instant>,
+    /// How the sink stands, by the version that says so.
+    standing: Option<(ConfigVersion, Standing)>,
 }
 
 impl Runner {
@@ -104,7 +107,7 @@ impl Runner {
             let next = next.unwrap_or_else(|| Instant::now() + IDLE);
             // Every arm but the request's only says that something changed; a finished request is handed over whole.
             tokio::select! {
-                Some(done) = self.attempts.join_next() => self.finish(done.ok()),
+                Some(done) = self.attempts.join_next() => self.finish_all(done.ok()),
                 place = wait(&mut self.place) => self.start_with(place).await,
                 () = self.lane.changed() => idle_since = Instant::now(),
                 // Not once there is nobody left to change it: the process is ending.
@@ -126,8 +129,7 @@ impl Runner {
 
     /// Does what can be done now, and tells when there may be more to do.
     async fn step(&mut self) -> Option<Instant> {
-        let configuration = self.tenure.cx.watch.current();
-        match standing::of(configuration.as_deref(), self.lane.sink) {
+        match self.standing() {
             Standing::Gone(reason) => self.purge(reason).await,
             Standing::Held => self.hold().await,
             Standing::Live(spec) => match self.breaker.gate(self.tenure.cx.clock.now()) {
@@ -140,6 +142,20 @@ impl Runner {
                 Gate::HalfOpen => self.probe(spec).await,
                 Gate::Closed => self.send(spec).await,
             },
+        }
+    }
+
+    /// How the sink stands now; looked up once for each version of the configuration.
+    fn standing(&mut self) -> Standing {
+        let Some(configuration) = self.tenure.cx.watch.current() else { return Standing::Held };
+        let version = configuration.version();
+        match &self.standing {
+            Some((seen, standing)) if *seen == version => standing.clone(),
+            _ => {
+                let standing = standing::of(Some(&configuration), self.lane.sink);
+                self.standing = Some((version, standing.clone()));
+                standing
+            }
         }
     }
 
@@ -211,8 +227,7 @@ impl Runner {
 
     async fn start_with(&mut self, place: Option<OwnedSemaphorePermit>) {
         self.place = None;
-        let configuration = self.tenure.cx.watch.current();
-        let standing = standing::of(configuration.as_deref(), self.lane.sink);
+        let standing = self.standing();
         let closed = self.breaker.gate(self.tenure.cx.clock.now()) == Gate::Closed;
         if let (Some(place), Standing::Live(spec), true, true) =
             (place, standing, closed, self.tenure.holds_lease())
@@ -274,6 +289,14 @@ impl Runner {
             drop_expired(parcel);
         }
         living
+    }
+
+    /// Accounts for a request that ended, and for all that ended with it: what is to be done next is worked out once.
+    fn finish_all(&mut self, first: Option<Done>) {
+        self.finish(first);
+        while let Some(done) = self.attempts.try_join_next() {
+            self.finish(done.ok());
+        }
     }
 
     /// Accounts for a request that ended. `None`: it panicked, which parked its parcels.
