@@ -44,6 +44,8 @@ impl Child {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MILLRACE__")) {
             command.env_remove(name);
         }
+        // The end of a log is shown: causes rather than a backtrace.
+        command.env("RUST_LIB_BACKTRACE", "0");
         command.stdin(Stdio::null()).stdout(File::create(&output)?).stderr(File::create(&log)?);
         let program = command.get_program().display().to_string();
         let process = command.spawn().with_context(|| format!("cannot run `{program}`"))?;

@@ -2,20 +2,31 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use millrace_proto::v1::{
     CreateAccountRequest, CreateEventTypeRequest, CreateSinkRequest, CreateSubscriptionRequest,
-    EventType, Sink, SubscribedEvent, Subscription, WebhookConfiguration,
+    EventType, PublishRequest, Sink, SubscribedEvent, Subscription, WebhookConfiguration,
     account_service_client::AccountServiceClient,
-    event_type_service_client::EventTypeServiceClient, sink::Configuration,
+    event_type_service_client::EventTypeServiceClient, publish_result::Outcome,
+    publish_service_client::PublishServiceClient, sink::Configuration,
     sink_service_client::SinkServiceClient, subscription_service_client::SubscriptionServiceClient,
 };
+use tokio::time::{Instant, sleep};
 use tonic::{
     Request,
     transport::{Channel, Endpoint},
 };
 
-use crate::event::{EVENT_TYPE, SCHEMA_ID};
+use crate::{
+    clock,
+    event::{EVENT_TYPE, Events, SCHEMA_ID},
+};
+
+/// The run of the events that only ask whether they are routed; no receiver expects it.
+const ASKING_RUN: u64 = 9_999;
+/// Longest time that the router takes to know what was made, and how often to ask it.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Where Millrace is, and who is asking.
 #[derive(Clone, Debug)]
@@ -62,7 +73,26 @@ impl Api {
             .create_subscription(authorized(request, &self.platform_key)?)
             .await
             .context("no subscription")?;
-        Ok(())
+        self.in_force().await
+    }
+
+    /// Waits until the router sends events to the sink.
+    async fn in_force(&self) -> Result<()> {
+        let mut publish = PublishServiceClient::new(connect(&self.publish_url).await?);
+        let events = Events::new(self.account_sid.clone(), ASKING_RUN);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let request = PublishRequest { events: vec![events.event(0, clock::now_micros())] };
+            let answer = publish.publish(authorized(request, &self.platform_key)?).await;
+            let results = answer.as_ref().map(|it| it.get_ref().results.as_slice());
+            if results.unwrap_or_default().iter().any(|it| {
+                matches!(&it.outcome, Some(Outcome::Accepted(accepted)) if accepted.sinks == 1)
+            }) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "the router does not know the sink: {answer:?}");
+            sleep(PAUSE).await;
+        }
     }
 
     fn sink(&self, receiver: SocketAddr) -> Sink {
