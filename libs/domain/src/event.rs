@@ -154,6 +154,11 @@ impl<'a> CloudEvent<'a> {
                     ),
                 ));
             }
+            // CloudEvents 1.0, type system: a String has no control characters. JSON may hold them as escapes.
+            let decoded = serde_json::from_str::<Cow<'_, str>>(value).ok();
+            if decoded.is_some_and(|text| text.chars().any(char::is_control)) {
+                return Err(Refusal::invalid(name.as_ref(), "must not contain control characters"));
+            }
             if value.starts_with(['{', '[']) {
                 return Err(Refusal::invalid(
                     name.as_ref(),
@@ -389,6 +394,7 @@ mod tests {
             ("data_base64", r#""source""#, r#""data_base64":"AA==","source""#),
             ("Ext", r#""source""#, r#""Ext":1,"source""#),
             ("ext", r#""source""#, r#""ext":{},"source""#),
+            ("ext", r#""source""#, r#""ext":"a\u000d\u000ab\u0000","source""#),
             ("", "{\"n\":1}}", "{\"n\":1}"),
             ("", LEAST, "[]"),
             ("", LEAST, "\u{feff}{}"),

@@ -258,7 +258,9 @@ fn check_destination(destination: &str) -> Result<(), Refusal> {
         return refuse("is not a URL such as `https://example.com/events`");
     };
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
-        return refuse("must be an absolute URL with `https` and a host");
+        return refuse(
+            "must be an absolute URL with a host and `https`, or `http` where the operator allows it",
+        );
     }
     if url.fragment().is_some() {
         return refuse("must not have a fragment (`#…`): connection overrides are not supported");
