@@ -199,6 +199,10 @@ mod tests {
         assert!(error.contains("`--set queue.partition`"), "{error}");
         let error = with_flags(&["queue.partitions=many"]).expect_err("wrong").to_string();
         assert!(error.contains("`--set queue.partitions`") && !error.contains(".rs"), "{error}");
+        for setting in ["queue.partitions=-1", "queue.zones=[1]"] {
+            let error = with_flags(&[setting]).expect_err("wrong").to_string();
+            assert!(error.contains("`--set queue."), "{error}");
+        }
         let error = with_environment(&[("MILLRACE__QUEUE__PARTITIONS", "many")]);
         let error = error.expect_err("wrong").to_string();
         assert!(error.contains("variable `MILLRACE__QUEUE__PARTITIONS`"), "{error}");

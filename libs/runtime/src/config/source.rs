@@ -50,5 +50,7 @@ impl Provider for &Given {
 fn toml_value(text: &str) -> Option<Value> {
     // A line of its own: what follows in `text` must not become further settings.
     let line = (!text.contains(['\n', '\r'])).then(|| format!("value = {text}"))?;
-    Figment::from(Toml::string(&line)).extract_inner("value").ok()
+    let value: Value = Figment::from(Toml::string(&line)).extract_inner("value").ok()?;
+    // Anew: the value carries where it came from, which is nothing to the settings that it becomes part of.
+    Value::serialize(value).ok()
 }
