@@ -107,7 +107,7 @@ where
     S::Err: ToString,
 {
     text.parse().map_err(|error: S::Err| {
-        Failure::invalid(code::BAD_REQUEST, field, format!("is none: {}", error.to_string()))
+        Failure::invalid(code::BAD_REQUEST, field, format!("is not a SID: {}", error.to_string()))
     })
 }
 

@@ -197,9 +197,7 @@ impl Failure {
             Error::InUse { what } if about == About::SubscribedEvent => Self::new(
                 Kind::FailedPrecondition,
                 code::TYPES_EMPTY,
-                format!(
-                    "{what} is the last event type of its subscription: delete the subscription"
-                ),
+                format!("{what} cannot be deleted: delete the subscription"),
             ),
             Error::InUse { what } => Self::new(
                 Kind::FailedPrecondition,

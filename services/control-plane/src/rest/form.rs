@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode;
 
-use crate::status::{Failure, code};
+use crate::status::{Failure, Kind, code};
 
 /// The fields of a form or of a query, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,7 +43,9 @@ impl Fields {
     /// If it is missing or given twice.
     pub(super) fn required(&self, name: &str, code: u32) -> Result<&str, Failure> {
         let value = self.one(name)?;
-        value.ok_or_else(|| Failure::invalid(code, name, "Missing required parameter"))
+        // As Event Streams says it: the name comes last.
+        let message = || format!("Missing required parameter {name}");
+        value.ok_or_else(|| Failure::new(Kind::Invalid, code, message()))
     }
 
     /// Refuses a field that would mean something if it were known here.
@@ -58,11 +60,7 @@ impl Fields {
 fn pair(pair: &[u8]) -> Result<(String, String), Failure> {
     let mut halves = pair.splitn(2, |byte| *byte == b'=');
     let name = text(halves.next().unwrap_or_default()).ok_or_else(|| {
-        Failure::new(
-            crate::status::Kind::Invalid,
-            code::BAD_REQUEST,
-            "the name of a parameter is not UTF-8",
-        )
+        Failure::new(Kind::Invalid, code::BAD_REQUEST, "the name of a parameter is not UTF-8")
     })?;
     match text(halves.next().unwrap_or_default()) {
         Some(value) => Ok((name, value)),

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Path, Request},
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, header, request::Parts, uri::Authority},
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use millrace_domain::AccountSid;
@@ -109,11 +109,20 @@ impl FromRequestParts<Arc<App>> for Base {
             return Ok(Self(url.clone()));
         }
         // HTTP/2 has the host in the URI, HTTP/1.1 in a header.
-        let asked = parts.uri.authority().map(|authority| authority.as_str());
-        let header = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let host = asked.or(header).filter(|host| !host.is_empty()).unwrap_or("localhost");
+        let asked = parts.uri.authority().cloned();
+        let host = asked.or_else(|| host_in(&parts.headers)).ok_or_else(|| {
+            let message = "must name the host that was asked, once";
+            Failure::invalid(code::BAD_REQUEST, "Host", message)
+        })?;
         Ok(Self(format!("http://{host}")))
     }
+}
+
+/// The host of an HTTP/1.1 request, if it is one: it becomes part of URLs.
+fn host_in(headers: &HeaderMap) -> Option<Authority> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next().filter(|_| hosts.next().is_none())?;
+    Authority::try_from(host.as_bytes()).ok().filter(|host| !host.as_str().contains('@'))
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Failure> {
@@ -137,4 +146,29 @@ fn too_large() -> Failure {
 fn too_slow() -> Failure {
     let message = format!("the body did not end within {} s", BODY_TIMEOUT.as_secs());
     Failure::new(Kind::BodyTimeout, code::BAD_REQUEST, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_a_host_becomes_part_of_a_url() {
+        let host = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::HOST, HeaderValue::from_static(value));
+            }
+            host_in(&headers)
+        };
+        for right in ["a.example", "a.example:8080", "127.0.0.1:80", "[::1]:8080"] {
+            assert_eq!(host(&[right]).expect("a host").as_str(), right);
+        }
+        for wrong in ["", "a b", "a\"b", "a/b", "a?b", "u@a.example", "a<b>"] {
+            assert_eq!(host(&[wrong]), None, "{wrong}");
+        }
+        assert_eq!((host(&[]), host(&["a", "b"])), (None, None));
+    }
 }

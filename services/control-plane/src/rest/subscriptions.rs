@@ -118,8 +118,10 @@ fn types(form: &Fields) -> Result<Vec<Wanted>, Failure> {
         let object = serde_json::from_str::<Map<String, Value>>(text).map(Value::Object);
         let parameter = object.and_then(serde_json::from_value::<TypeParameter>);
         let parameter = parameter.map_err(|error| {
+            // Of a value that is none, serde would tell the names of our types.
+            let why = if error.is_data() { String::new() } else { format!(" ({error})") };
             let message = format!(
-                "must be one JSON object such as `{{\"type\": \"com.example.order.paid\", \"schema_version\": 1}}`, the parameter repeated for every type: {error}"
+                "must be one JSON object such as `{{\"type\": \"com.example.order.paid\", \"schema_version\": 1}}`, with nothing else in it, the parameter repeated for every type{why}"
             );
             Failure::invalid(code::SUBSCRIPTION_INVALID, &field, message)
         })?;

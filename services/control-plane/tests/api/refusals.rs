@@ -10,9 +10,9 @@ async fn a_sink_that_cannot_be_is_refused() {
     let long = "a".repeat(1_025);
     let ok = [("Description", "d"), ("SinkConfiguration", WEBHOOK), ("SinkType", "webhook")];
     for (name, value, field) in [
-        ("Description", None, "Description: Missing required parameter"),
-        ("SinkConfiguration", None, "SinkConfiguration: "),
-        ("SinkType", None, "SinkType: "),
+        ("Description", None, "Missing required parameter Description"),
+        ("SinkConfiguration", None, "Missing required parameter SinkConfiguration"),
+        ("SinkType", None, "Missing required parameter SinkType"),
         ("Description", Some(" "), "Description: "),
         ("Description", Some(&long), "Description: "),
         ("Description", Some("a\0b"), "Description: "),
@@ -54,7 +54,7 @@ async fn a_sink_that_cannot_be_is_refused() {
     assert_eq!(refused(it.post(&path, &[]).await).1, 91000);
     let (status, code, message) = refused(it.post(&format!("{path}/Validate"), &[]).await);
     assert_eq!((status, code), (400, 20001));
-    assert_eq!(message, "TestId: Missing required parameter");
+    assert_eq!(message, "Missing required parameter TestId");
 }
 
 #[tokio::test]
@@ -145,7 +145,7 @@ async fn a_subscription_that_cannot_be_is_refused() {
     assert_eq!(refused(it.post(&path, &[("Description", "")]).await).1, 91101);
     let events = format!("{path}/SubscribedEvents");
     for (form, code, field) in [
-        (vec![], 91101, "Type: "),
+        (vec![], 91101, "Missing required parameter Type"),
         (vec![("Type", "com.example.none")], 91104, "Type: "),
         (vec![("Type", SENT), ("SchemaVersion", "x")], 20001, "SchemaVersion: "),
         (vec![("Type", SENT), ("SchemaVersion", "99")], 91202, "SchemaVersion: "),
