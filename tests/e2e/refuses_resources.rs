@@ -104,7 +104,7 @@ async fn wrong_subscriptions(stack: &Stack) {
         (form(&sink, &[&good, r#"["a"]"#]), 400, 91101, "Types[1]"),
         (form(&sink, &[&good, &good]), 400, 91101, "Types[1]"),
         (form(&sink, &[r#"{"type": "com.example.unknown"}"#]), 400, 91104, "Types[0].type"),
-        (form(&sink, &[&versioned]), 400, 91101, "Types[0].schema_version"),
+        (form(&sink, &[&versioned]), 400, 91202, "Types[0].schema_version"),
         (form("DG1", &[&good]), 400, 91006, "SinkSid"),
         (form(&nobodys, &[&good]), 404, 91001, ""),
     ] {

@@ -38,7 +38,8 @@ fn spec(identity: &Identity, options: &Options, directory: &Path, address: &str)
     .map(str::to_owned)
     .collect();
     arguments.push("info".to_owned());
-    for (name, value) in &options.settings {
+    // The one process leases nothing to others, and takes settings of `delivery` only.
+    for (name, value) in options.settings.iter().filter(|(name, _)| name.starts_with("delivery.")) {
         arguments.extend(["--set".to_owned(), format!("{name}={value}")]);
     }
     Spec { name: "dev".to_owned(), arguments, ..Spec::default() }
