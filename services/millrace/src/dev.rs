@@ -28,6 +28,8 @@ mod identity;
 
 pub(crate) use identity::random_hex;
 
+/// File of the data directory that keeps the resources.
+const RESOURCES: &str = "resources.sqlite";
 /// Partitions of the embedded queue: plenty for one process.
 const PARTITIONS: u16 = 16;
 /// Longest wait for the services to be ready, and for a change to be in force in all of them.
@@ -179,15 +181,16 @@ async fn open(
     identity: &Identity,
 ) -> anyhow::Result<(Arc<dyn ResourceStore>, Arc<dyn millrace_queue::Queue>)> {
     let keyring = Keyring::parse(identity.seal_key.reveal())?;
-    let store = match place.file("resources.sqlite") {
+    let (resources, events) = (place.file(RESOURCES), place.file("queue.sqlite"));
+    for file in [&resources, &events].into_iter().flatten() {
+        data::keep_private(file)?;
+    }
+    let store = match resources {
         Some(file) => sqlite::open(&file, keyring).await?,
         None => sqlite::open_ephemeral(keyring).await?,
     };
-    let options = SqliteOptions {
-        path: place.file("queue.sqlite"),
-        partitions: PARTITIONS,
-        ..SqliteOptions::default()
-    };
+    let options =
+        SqliteOptions { path: events, partitions: PARTITIONS, ..SqliteOptions::default() };
     Ok((Arc::new(store), Arc::new(SqliteQueue::open(options).await?)))
 }
 

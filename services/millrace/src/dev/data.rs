@@ -1,9 +1,9 @@
 //! The data directory of `millrace dev`: one process at a time, for its user's eyes only.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
     io::Write,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -25,6 +25,29 @@ impl Place {
             Self::Directory(directory) => Some(directory.path.join(name)),
         }
     }
+}
+
+/// Makes an SQLite database that others cannot read; its journals get the mode that it has. One that is there is mended.
+///
+/// # Errors
+/// If it cannot be made.
+pub(super) fn keep_private(path: &Path) -> anyhow::Result<()> {
+    let made = || -> std::io::Result<()> {
+        private().create(true).truncate(false).open(path)?;
+        let journals = ["-wal", "-shm"].map(|suffix| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(suffix);
+            PathBuf::from(name)
+        });
+        for file in journals.iter().map(PathBuf::as_path).chain([path]) {
+            match fs::set_permissions(file, Permissions::from_mode(0o600)) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                set => set?,
+            }
+        }
+        Ok(())
+    };
+    made().with_context(|| format!("cannot make `{}`", path.display()))
 }
 
 /// A directory that is locked until this is dropped.
@@ -122,12 +145,31 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_nobody_elses() {
-        use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("a.json");
         assert_eq!(read(&path).expect("readable"), None);
         write(&path, "text").expect("writable");
         assert_eq!(read(&path).expect("readable").as_deref(), Some("text"));
-        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(mode(&path), 0o600);
+    }
+
+    #[test]
+    fn a_database_is_nobody_elses_and_keeps_what_it_has() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("a.sqlite");
+        keep_private(&path).expect("made");
+        assert_eq!(mode(&path), 0o600);
+        let journal = directory.path().join("a.sqlite-wal");
+        for file in [&path, &journal] {
+            fs::write(file, "rows").expect("writable");
+            fs::set_permissions(file, Permissions::from_mode(0o644)).expect("ours");
+        }
+        keep_private(&path).expect("mended");
+        assert_eq!((mode(&path), mode(&journal)), (0o600, 0o600));
+        assert_eq!(fs::read(&path).expect("readable"), b"rows");
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("there").permissions().mode() & 0o777
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    DevArgs,
+    DevArgs, RESOURCES,
     data::{self, Place},
 };
 
@@ -42,6 +42,15 @@ pub(super) fn of(args: &DevArgs, place: &Place) -> anyhow::Result<Identity> {
             .with_context(|| format!("cannot read `{}`", file.display()))?,
         None => None,
     };
+    if let (None, Some(file), Some(resources)) = (&kept, &file, place.file(RESOURCES)) {
+        // A new identity has another seal key: nothing in there would open.
+        anyhow::ensure!(
+            !resources.exists(),
+            "`{}` is missing but `{}` is there, whose secrets only its key opens: bring it back, or give another --data-dir",
+            file.display(),
+            resources.display()
+        );
+    }
     let mut identity = kept.unwrap_or_else(new);
     if let Some(sid) = &args.account_sid {
         identity.account_sid = sid.parse().context("wrong --account-sid")?;
@@ -80,4 +89,25 @@ pub(crate) fn random_hex<const N: usize>() -> String {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).expect("the system has randomness");
     hex(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dev::data::DataDirectory;
+
+    #[test]
+    fn an_identity_is_not_made_anew_beside_what_only_the_old_one_opens() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().to_owned();
+        let place = Place::Directory(DataDirectory::open(Some(path.clone())).expect("free"));
+        let made = of(&DevArgs::ephemeral(), &place).expect("a new one");
+        std::fs::write(path.join(RESOURCES), "rows").expect("writable");
+        let kept = of(&DevArgs::ephemeral(), &place).expect("the same");
+        assert_eq!(kept.account_sid, made.account_sid);
+        std::fs::remove_file(path.join(FILE)).expect("there");
+        let error = of(&DevArgs::ephemeral(), &place).expect_err("lost").to_string();
+        assert!(error.contains("identity.json` is missing"), "{error}");
+        assert!(!path.join(FILE).exists());
+    }
 }
