@@ -110,7 +110,7 @@ mod tests {
             "millrace types create a.b --schema A.B --platform-key k",
             "millrace publish --file - --router http://a --batch 1000",
             "millrace listen --listen 127.0.0.1:0 --auth-token t --signing-secret whsec_",
-            "millrace verify --url http://a --body b --header X-A:b --signing-secret s",
+            "millrace verify --url http://a --body b --header X-A:b --signing-secret whsec_",
             "millrace demo --generate",
         ] {
             assert!(parses(line), "{line}");

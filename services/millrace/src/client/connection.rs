@@ -3,7 +3,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use millrace_domain::Secret;
+use millrace_domain::{Secret, signature::SIGNING_SECRET_PREFIX};
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -67,6 +67,15 @@ pub(crate) struct DefaultArgs {
 /// Reads a secret of the command line.
 pub(crate) fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text))
+}
+
+/// Reads the signing secret of a sink.
+pub(crate) fn signing_secret(text: &str) -> Result<Secret, String> {
+    let decoded = text.strip_prefix(SIGNING_SECRET_PREFIX).map(|text| BASE64_STANDARD.decode(text));
+    match decoded {
+        Some(Ok(_)) => Ok(Secret::new(text)),
+        _ => Err("must be `whsec_` and Base64; `millrace sinks get` shows it".to_owned()),
+    }
 }
 
 /// As whom a call is made.

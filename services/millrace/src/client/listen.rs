@@ -1,6 +1,6 @@
 //! `millrace listen`: a receiver for a developer's machine. Checks the signatures, prints events as they arrive.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, process::ExitCode, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -10,11 +10,12 @@ use axum::{
 };
 use millrace_domain::Secret;
 use millrace_runtime::{CancellationToken, server, signal};
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::value::{RawValue, to_raw_value};
 use url::Url;
 
 use crate::client::{
-    connection::secret,
+    connection::{secret, signing_secret},
     output::{self, OutputArgs},
     signature::{self, Keys, Received},
 };
@@ -38,7 +39,7 @@ pub(crate) struct ListenArgs {
     #[arg(long, value_name = "TOKEN", env = "MILLRACE__CLIENT__AUTH_TOKEN", hide_env_values = true, value_parser = secret)]
     auth_token: Option<Secret>,
     /// The sink's signing secret, to check webhook-signature with.
-    #[arg(long, value_name = "whsec_…", env = "MILLRACE__CLIENT__SIGNING_SECRET", hide_env_values = true, value_parser = secret)]
+    #[arg(long, value_name = "whsec_…", env = "MILLRACE__CLIENT__SIGNING_SECRET", hide_env_values = true, value_parser = signing_secret)]
     signing_secret: Option<Secret>,
     #[command(flatten)]
     output: OutputArgs,
@@ -117,7 +118,8 @@ async fn receive(
         }
     };
     for event in &events {
-        let line = if receiver.json { event.to_string() } else { one_line(event) };
+        let line =
+            if receiver.json { event.get().replace(['\n', '\r'], " ") } else { one_line(event) };
         if output::line(&line).is_err() {
             // Nobody reads on: end, and let the sender keep what was not printed.
             receiver.stopping.cancel();
@@ -163,31 +165,47 @@ fn stale(headers: &HeaderMap, now: i64) -> Option<String> {
 }
 
 /// The events of a request: the array of a POST, or the query of a GET.
-fn events_of(method: &Method, url: &str, body: &[u8]) -> Result<Vec<Value>, String> {
+///
+/// They stay as they were sent: nesting and numbers beyond what serde_json reads are JSON all the same.
+fn events_of(method: &Method, url: &str, body: &[u8]) -> Result<Vec<Box<RawValue>>, String> {
     if method == Method::GET {
         let url = Url::parse(url).map_err(|error| format!("the URL is malformed: {error}"))?;
-        let mut event: Map<String, Value> =
-            url.query_pairs().map(|(name, value)| (name.into_owned(), value.into())).collect();
-        if let Some(data) = event
-            .get("data")
-            .and_then(Value::as_str)
-            .and_then(|text| serde_json::from_str(text).ok())
-        {
-            event.insert("data".to_owned(), data);
+        let mut event: BTreeMap<String, Box<RawValue>> = BTreeMap::new();
+        for (name, value) in url.query_pairs() {
+            let json = if name == "data" { serde_json::from_str(&value).ok() } else { None };
+            let value = json.map_or_else(|| to_raw_value(&value), Ok);
+            event.insert(name.into_owned(), value.map_err(|error| error.to_string())?);
         }
-        return Ok(vec![Value::Object(event)]);
+        return Ok(vec![to_raw_value(&event).map_err(|error| error.to_string())?]);
     }
-    match serde_json::from_slice(body) {
-        Ok(Value::Array(events)) => Ok(events),
-        Ok(event @ Value::Object(_)) => Ok(vec![event]),
-        Ok(_) => Err("the body is neither an array of events nor an event".to_owned()),
-        Err(error) => Err(format!("the body is not JSON: {error}")),
+    let body: Box<RawValue> =
+        serde_json::from_slice(body).map_err(|error| format!("the body is not JSON: {error}"))?;
+    match body.get().as_bytes().first() {
+        Some(b'{') => Ok(vec![body]),
+        Some(b'[') => serde_json::from_str(body.get())
+            .map_err(|error| format!("the body is not an array of events: {error}")),
+        _ => Err("the body is neither an array of events nor an event".to_owned()),
     }
 }
 
-fn one_line(event: &Value) -> String {
-    let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or("-");
-    format!("{}  {}  {}  {}", text("time"), text("type"), text("id"), text("source"))
+/// What a line shows of an event.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Shown<'a> {
+    #[serde(borrow)]
+    time: Cow<'a, str>,
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    source: Cow<'a, str>,
+}
+
+fn one_line(event: &RawValue) -> String {
+    let shown = serde_json::from_str::<Shown<'_>>(event.get()).unwrap_or_default();
+    let text = [shown.time, shown.r#type, shown.id, shown.source];
+    text.map(|text| if text.is_empty() { Cow::Borrowed("-") } else { text }).join("  ")
 }
 
 #[cfg(test)]
@@ -200,14 +218,23 @@ mod tests {
         assert_eq!(post.map(|events| events.len()), Ok(2));
         let url = "http://a/x?id=EZ1&type=com.example.a&data=%7B%22n%22%3A1%7D";
         let get = events_of(&Method::GET, url, b"").expect("an event").remove(0);
-        assert_eq!((get["id"].as_str(), get["data"]["n"].as_i64()), (Some("EZ1"), Some(1)));
+        assert_eq!(get.get(), r#"{"data":{"n":1},"id":"EZ1","type":"com.example.a"}"#);
         assert!(events_of(&Method::POST, "http://a/", b"7").is_err());
         assert!(events_of(&Method::POST, "http://a/", b"{").is_err());
     }
 
     #[test]
+    fn takes_what_millrace_takes() {
+        let deep = format!("{}1e400{}", "[".repeat(1_000), "]".repeat(1_000));
+        let body = format!(r#"[{{"id":"EZ1","type":"a","data":{{"n":{deep}}}}}]"#);
+        let events = events_of(&Method::POST, "http://a/", body.as_bytes()).expect("events");
+        assert_eq!(one_line(&events[0]), "-  a  EZ1  -");
+    }
+
+    #[test]
     fn an_event_is_one_line() {
         let event = serde_json::json!({"id": "EZ1", "type": "com.example.a", "source": "/a"});
+        let event = to_raw_value(&event).expect("JSON");
         assert_eq!(one_line(&event), "-  com.example.a  EZ1  /a");
     }
 

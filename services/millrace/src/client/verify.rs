@@ -8,10 +8,13 @@ use millrace_domain::Secret;
 use serde_json::{Value, json};
 
 use crate::client::{
-    connection::secret,
+    connection::{secret, signing_secret},
     output::{self, OutputArgs},
     signature::{self, Finding, Keys, Received},
 };
+
+/// Most signed bytes shown to a person.
+const SHOWN_BYTES: usize = 1024;
 
 /// Check the signatures of a saved webhook request, and show the exact bytes that were signed.
 #[derive(clap::Args)]
@@ -30,7 +33,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "TOKEN", env = "MILLRACE__CLIENT__AUTH_TOKEN", hide_env_values = true, value_parser = secret)]
     auth_token: Option<Secret>,
     /// The sink's signing secret, the key of webhook-signature.
-    #[arg(long, value_name = "whsec_…", env = "MILLRACE__CLIENT__SIGNING_SECRET", hide_env_values = true, value_parser = secret)]
+    #[arg(long, value_name = "whsec_…", env = "MILLRACE__CLIENT__SIGNING_SECRET", hide_env_values = true, value_parser = signing_secret)]
     signing_secret: Option<Secret>,
     #[command(flatten)]
     output: OutputArgs,
@@ -87,8 +90,14 @@ fn as_text(finding: &Finding) -> String {
         None => "right".to_owned(),
         Some(problem) => format!("WRONG, {problem}"),
     };
-    let signed = String::from_utf8_lossy(&finding.signed);
-    format!("{}: {verdict}\n  signed bytes ({}): {signed}", finding.check, finding.signed.len())
+    let start = finding.signed.get(..SHOWN_BYTES).unwrap_or(&finding.signed);
+    let rest = if start.len() < finding.signed.len() { "… (--json shows all)" } else { "" };
+    let signed = String::from_utf8_lossy(start);
+    format!(
+        "{}: {verdict}\n  signed bytes ({}): {signed}{rest}",
+        finding.check,
+        finding.signed.len()
+    )
 }
 
 fn as_json(finding: &Finding) -> Value {
