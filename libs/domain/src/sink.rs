@@ -8,6 +8,10 @@ use url::Url;
 
 use crate::{AccountSid, Refusal, Secret, SinkSid, Timestamp};
 
+pub mod delivery;
+
+pub use delivery::SinkDelivery;
+
 /// Most sinks an account or subaccount may have (Twilio Event Streams, "Limits").
 pub const SINKS_PER_ACCOUNT: u32 = 100;
 /// Longest description, in bytes.
@@ -181,6 +185,9 @@ pub struct Sink {
     pub description: String,
     /// Where events go.
     pub configuration: SinkConfiguration,
+    /// How it asks to be delivered to.
+    #[serde(default)]
+    pub delivery: SinkDelivery,
     /// Whether it is believed to work.
     pub status: SinkStatus,
     /// Standard Webhooks secret, `whsec_` + Base64 of 24 random bytes; made at creation.

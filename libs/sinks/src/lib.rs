@@ -12,7 +12,9 @@ use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use millrace_domain::{AccountSid, Secret, SinkConfiguration, SinkSid, outcome::Outcome};
+use millrace_domain::{
+    AccountSid, Secret, SinkConfiguration, SinkDelivery, SinkSid, outcome::Outcome,
+};
 
 pub use self::{
     drivers::Drivers,
@@ -28,6 +30,8 @@ pub struct SinkSpec {
     pub account: AccountSid,
     /// Where its events go.
     pub configuration: SinkConfiguration,
+    /// How it asks to be delivered to: for the deliverer, no driver looks at it.
+    pub delivery: SinkDelivery,
     /// Key of `X-Twilio-Signature`: the account's auth token.
     pub auth_token: Secret,
     /// Standard Webhooks secret of the sink.

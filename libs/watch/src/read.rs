@@ -1,10 +1,14 @@
 //! The wire's resources as this process knows them. `None`: nothing that it can read, such as a status of later days.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use millrace_domain::{
-    AccountStatus, ApiKeySid, Secret, SinkSid, SubscribedEvent, Subscription, Timestamp,
-    projection::Projection, schema::EventTypeStatus, secret::SecretHash,
+    AccountStatus, ApiKeySid, Secret, SinkDelivery, SinkSid, SubscribedEvent, Subscription,
+    Timestamp,
+    projection::Projection,
+    schema::EventTypeStatus,
+    secret::SecretHash,
+    sink::delivery::{check_delivery_window, check_max_concurrency, check_rate_limit},
 };
 use millrace_proto::internal::{
     ConfigAccount, ConfigApiKey, ConfigEventType, ConfigSchemaVersion, ConfigSink,
@@ -47,7 +51,20 @@ pub(crate) fn sink(wire: &ConfigSink) -> Option<(SinkSid, Sink)> {
     }
     let configuration = serde_json::from_str(&wire.configuration_json).ok()?;
     let signing_secret = Secret::new(&wire.signing_secret);
-    Some((sid, Sink::Live(Arc::new(LiveSink { sid, account, configuration, signing_secret }))))
+    let delivery = delivery(wire);
+    let live = LiveSink { sid, account, configuration, delivery, signing_secret };
+    Some((sid, Sink::Live(Arc::new(live))))
+}
+
+/// A setting that is out of its bounds is none: control-plane checks them, and better delivered than lost.
+fn delivery(wire: &ConfigSink) -> SinkDelivery {
+    let window = Duration::from_millis(wire.delivery_window_ms);
+    SinkDelivery {
+        paused: wire.paused,
+        rate_limit: check_rate_limit(wire.rate_limit.into()).ok(),
+        max_concurrency: check_max_concurrency(wire.max_concurrency.into()).ok(),
+        window: check_delivery_window(window).ok(),
+    }
 }
 
 pub(crate) fn subscription(wire: ConfigSubscription) -> Option<Subscription> {

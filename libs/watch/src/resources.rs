@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use millrace_domain::{
-    AccountSid, AccountStatus, Secret, SinkConfiguration, SinkSid, projection::Projection,
-    schema::EventTypeStatus, secret::SecretHash,
+    AccountSid, AccountStatus, Secret, SinkConfiguration, SinkDelivery, SinkSid,
+    projection::Projection, schema::EventTypeStatus, secret::SecretHash,
 };
 
 /// An account.
@@ -52,6 +52,8 @@ pub struct LiveSink {
     pub account: AccountSid,
     /// Where events go.
     pub configuration: SinkConfiguration,
+    /// How it asks to be delivered to.
+    pub delivery: SinkDelivery,
     /// Standard Webhooks secret, `whsec_…`.
     pub signing_secret: Secret,
 }

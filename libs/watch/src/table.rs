@@ -227,6 +227,8 @@ impl Configuration {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use millrace_proto::internal::{
         ConfigAccount, ConfigEventType, ConfigSchemaVersion, ConfigSink, ConfigSubscribedEvent,
         ConfigSubscription,
@@ -332,6 +334,9 @@ mod tests {
                 deleted,
                 configuration_json: r#"{"sink_type":"webhook","destination":"https://e.example","method":"POST","batch_events":true}"#.to_owned(),
                 signing_secret: "whsec_x".to_owned(),
+                rate_limit: 5,
+                delivery_window_ms: 59_999,
+                ..ConfigSink::default()
             }))
         };
         let configuration = Configuration::of(
@@ -362,7 +367,11 @@ mod tests {
         assert_eq!(schema.latest().map(|(number, _)| number), Some(2));
         assert!(schema.version(1).expect("known").projection.is_keep_all());
         assert!(!schema.version(2).expect("known").projection.is_keep_all());
-        assert!(matches!(configuration.sink(SinkSid::from_u128(1)), Some(Sink::Live(_))));
+        let Some(Sink::Live(live)) = configuration.sink(SinkSid::from_u128(1)) else {
+            panic!("known");
+        };
+        assert_eq!(live.delivery.rate_limit.map(NonZeroU32::get), Some(5));
+        assert_eq!(live.delivery.window, None, "out of bounds is not set");
         assert!(matches!(configuration.sink(SinkSid::from_u128(2)), Some(Sink::Deleted { .. })));
         assert!(configuration.is_platform_key(&hash));
         assert!(!configuration.is_platform_key(&SecretHash::of("other")));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use millrace_domain::{
-    AccountSid, Refusal, Sink, SinkConfiguration, SinkSid, SinkStatus,
+    AccountSid, Refusal, Sink, SinkConfiguration, SinkDelivery, SinkSid, SinkStatus,
     destination::DestinationPolicy,
     sink::{SINKS_PER_ACCOUNT, check_description},
 };
@@ -41,6 +41,7 @@ impl Sinks {
             account,
             description,
             configuration,
+            delivery: SinkDelivery::default(),
             status: SinkStatus::Active,
             signing_secret: random::signing_secret(),
             created: now,

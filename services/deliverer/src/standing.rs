@@ -12,7 +12,7 @@ use millrace_watch::{Configuration, Sink};
 pub(crate) enum Standing {
     /// Deliver to it.
     Live(Arc<SinkSpec>),
-    /// Keep its events: it is not known yet, or its account is suspended.
+    /// Keep its events: it is not known yet or paused, or its account is suspended.
     Held,
     /// Give its events up.
     Gone(DropReason),
@@ -31,10 +31,12 @@ pub(crate) fn of(configuration: Option<&Configuration>, sid: SinkSid) -> Standin
     match account.status {
         AccountStatus::Closed => Standing::Gone(DropReason::AccountClosed),
         AccountStatus::Suspended => Standing::Held,
+        AccountStatus::Active if sink.delivery.paused => Standing::Held,
         AccountStatus::Active => Standing::Live(Arc::new(SinkSpec {
             sid,
             account: sink.account,
             configuration: sink.configuration.clone(),
+            delivery: sink.delivery,
             auth_token,
             signing_secret: sink.signing_secret.clone(),
         })),

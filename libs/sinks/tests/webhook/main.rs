@@ -11,8 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use millrace_domain::{
-    AccountSid, Secret, SinkConfiguration, SinkSid, SinkType, destination::DestinationPolicy,
-    sink::WebhookMethod,
+    AccountSid, Secret, SinkConfiguration, SinkDelivery, SinkSid, SinkType,
+    destination::DestinationPolicy, sink::WebhookMethod,
 };
 use millrace_sinks::{Attempt, Delivery, Driver, Drivers, HttpOptions, SinkSpec};
 use millrace_testkit::receiver::Receiver;
@@ -45,6 +45,7 @@ fn sink(url: &str, method: WebhookMethod) -> SinkSpec {
             method,
             batch_events: true,
         },
+        delivery: SinkDelivery::default(),
         auth_token: Secret::new(AUTH_TOKEN),
         signing_secret: Secret::new(SIGNING_SECRET),
     }

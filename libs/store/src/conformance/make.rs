@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use millrace_domain::{
     Account, AccountSid, AccountStatus, ApiKey, ApiKeySid, ConfigVersion, Secret, Sink,
-    SinkConfiguration, SinkSid, SinkStatus, SubscribedEvent, Subscription, SubscriptionSid,
-    Timestamp,
+    SinkConfiguration, SinkDelivery, SinkSid, SinkStatus, SubscribedEvent, Subscription,
+    SubscriptionSid, Timestamp,
     schema::{EventType, EventTypeStatus, SchemaVersion},
     sink::WebhookMethod,
 };
@@ -59,6 +59,7 @@ pub fn sink(id: u128, account: &Account) -> Sink {
             method: WebhookMethod::Post,
             batch_events: true,
         },
+        delivery: SinkDelivery::default(),
         status: SinkStatus::Active,
         signing_secret: Secret::new(format!("{SECRET}-whsec-{id}")),
         created: NOW,

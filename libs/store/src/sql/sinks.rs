@@ -1,7 +1,8 @@
 //! Sinks and their tombstones.
 
 use millrace_domain::{
-    AccountSid, ConfigVersion, Secret, Sink, SinkConfiguration, SinkSid, SinkStatus, Timestamp,
+    AccountSid, ConfigVersion, Secret, Sink, SinkConfiguration, SinkDelivery, SinkSid, SinkStatus,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::{AnyConnection, AssertSqlSafe, Row as _, any::AnyRow};
@@ -41,6 +42,7 @@ fn sink_of(row: &AnyRow, keyring: &Keyring) -> Result<Sink, Fault> {
         account: rows::parsed(row, "account")?,
         description: row.try_get("description")?,
         configuration,
+        delivery: SinkDelivery::default(),
         status: rows::word(row, "status")?,
         signing_secret,
         created: rows::time(row, "created")?,

@@ -1,7 +1,9 @@
 //! Who sees what: routers check credentials and match, deliverers send and sign.
 
+use std::num::NonZeroU32;
+
 use millrace_domain::{
-    Account, ApiKey, Sink, Subscription, schema::SchemaVersion, secret::SecretHash,
+    Account, ApiKey, Sink, SinkDelivery, Subscription, schema::SchemaVersion, secret::SecretHash,
 };
 use millrace_proto::internal::{
     ConfigAccount, ConfigApiKey, ConfigEventType, ConfigSchemaVersion, ConfigSink,
@@ -109,9 +111,18 @@ impl View {
             shown.configuration_json =
                 serde_json::to_string(&sink.configuration).expect("a configuration is JSON");
             shown.signing_secret = sink.signing_secret.reveal().to_owned();
+            show_delivery(&sink.delivery, &mut shown);
         }
         shown
     }
+}
+
+fn show_delivery(delivery: &SinkDelivery, shown: &mut ConfigSink) {
+    let SinkDelivery { paused, rate_limit, max_concurrency, window } = *delivery;
+    shown.paused = paused;
+    shown.rate_limit = rate_limit.map_or(0, NonZeroU32::get);
+    shown.max_concurrency = max_concurrency.map_or(0, NonZeroU32::get);
+    shown.delivery_window_ms = window.map_or(0, |window| window.as_secs() * 1_000);
 }
 
 fn api_key(key: &ApiKey) -> ConfigApiKey {

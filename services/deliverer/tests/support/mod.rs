@@ -55,6 +55,7 @@ pub(crate) fn sink(number: u128, destination: &str, batch_events: bool) -> Resou
             deleted: false,
             configuration_json: json.to_string(),
             signing_secret: SIGNING_SECRET.to_owned(),
+            ..ConfigSink::default()
         })),
     }
 }
