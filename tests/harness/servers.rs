@@ -201,10 +201,10 @@ impl Plan {
             variable("internal.token", &self.identity.internal_token),
             variable("log.format", "pretty"),
         ];
+        all.push(variable("queue.url", &self.redis_url));
+        all.push(variable("queue.prefix", &self.prefix));
+        all.push(variable("queue.partitions", &partitions));
         if kind != Kind::ControlPlane {
-            all.push(variable("queue.url", &self.redis_url));
-            all.push(variable("queue.prefix", &self.prefix));
-            all.push(variable("queue.partitions", &partitions));
             all.push(variable("control_plane.address", &self.control_plane));
         }
         if !matches!(kind, Kind::Router(_)) {

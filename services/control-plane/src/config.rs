@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use millrace_domain::{destination::DestinationPolicy, secret::SecretHash};
 use millrace_runtime::{
     config::MaskedSecret,
-    sections::{InternalSettings, ShutdownSettings},
+    sections::{InternalSettings, QueueSettings, ShutdownSettings},
     telemetry::LogSettings,
 };
 use millrace_store::Keyring;
@@ -21,6 +21,8 @@ pub struct Settings {
     pub control_plane: ControlPlane,
     /// Where resources are kept.
     pub database: Database,
+    /// The queue, whose reports are kept.
+    pub queue: QueueSettings,
     /// What secrets are sealed with.
     pub seal: Seal,
     /// How the services know each other.
@@ -123,6 +125,7 @@ impl Settings {
     /// Checks what every embedding needs; where the service listens and keeps its rows is not looked at.
     pub(crate) fn check(&self) -> anyhow::Result<Checked> {
         self.internal.check()?;
+        self.queue.check()?;
         let control_plane = &self.control_plane;
         let platform_keys = control_plane.platform_keys.iter().enumerate().map(|(at, text)| {
             SecretHash::from_hex(text).ok_or_else(|| {
@@ -149,6 +152,7 @@ impl Settings {
     pub fn validate(&self) -> anyhow::Result<()> {
         self.check()?;
         self.keyring()?;
+        self.queue.check_redis()?;
         for (name, listen) in [
             ("control_plane.listen", &self.control_plane.listen),
             ("admin.listen", &self.admin.listen),

@@ -19,6 +19,7 @@ pub mod config;
 mod grpc;
 mod health;
 mod paging;
+mod queue;
 mod random;
 mod rest;
 mod retention;
@@ -29,6 +30,7 @@ mod watch;
 
 pub use commit::Barrier;
 pub use config::Settings;
+pub use queue::QueueHandle;
 
 use accounts::Accounts;
 use auth::Auth;
@@ -55,6 +57,8 @@ pub struct Service {
 /// The operations, for both faces.
 pub(crate) struct App {
     pub(crate) store: Arc<dyn ResourceStore>,
+    #[expect(dead_code, reason = "what asks the queue builds on it")]
+    pub(crate) queue: QueueHandle,
     pub(crate) auth: Auth,
     pub(crate) sinks: Sinks,
     pub(crate) subscriptions: Subscriptions,
@@ -69,7 +73,7 @@ pub(crate) struct Site {
     pub(crate) schemas_url: Arc<str>,
 }
 
-/// Builds the service on a store: gives its routes, and spawns its tasks on `process`; binds nothing. With a `barrier`, a
+/// Builds the service on a store and a queue: gives its routes, and spawns its tasks on `process`; binds nothing. With a `barrier`, a
 /// mutation answers after the barrier has its version, or after 5 s.
 ///
 /// # Errors
@@ -77,6 +81,7 @@ pub(crate) struct Site {
 pub async fn build(
     settings: &Settings,
     store: Arc<dyn ResourceStore>,
+    queue: QueueHandle,
     process: &Process,
     barrier: Option<Arc<dyn Barrier>>,
 ) -> anyhow::Result<Service> {
@@ -113,6 +118,7 @@ pub async fn build(
         catalog,
         site: Site { public_url: checked.public_url, schemas_url },
         store,
+        queue,
     });
     let routes = grpc::routes(&app, watch).merge(rest::routes(app));
     Ok(Service { routes, grpc_services: &grpc::SERVICES })
@@ -123,7 +129,7 @@ pub fn with_fallback(routes: Router) -> Router {
     routes.fallback(rest::not_found)
 }
 
-/// Runs control-plane as a process of its own, on Postgres, until it is told to stop.
+/// Runs control-plane as a process of its own, on Postgres and Redis, until it is told to stop.
 ///
 /// # Errors
 /// A wrong setting, before a port is bound; an address that is taken; a task that failed.
@@ -132,7 +138,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let metrics = telemetry::init(&settings.log)?;
     let process = Process::default();
     let store = open(&settings).await?;
-    let service = build(&settings, store, &process, None).await?;
+    let queue = QueueHandle::connecting(&settings.queue, &process.tasks);
+    let service = build(&settings, store, queue, &process, None).await?;
     let descriptors = millrace_proto::DESCRIPTORS;
     let names = service.grpc_services;
     let (readiness, tasks) = (&process.readiness, &process.tasks);

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Du
 use anyhow::Context as _;
 use async_trait::async_trait;
 use clap::Args;
-use millrace_control_plane::Barrier;
+use millrace_control_plane::{Barrier, QueueHandle};
 use millrace_domain::{Account, AccountStatus, ConfigVersion, Timestamp};
 use millrace_queue::sqlite::{SqliteOptions, SqliteQueue};
 use millrace_runtime::{
@@ -149,6 +149,7 @@ pub(crate) async fn start(args: DevArgs) -> anyhow::Result<Dev> {
     let control_plane = millrace_control_plane::build(
         &control_plane_settings(&identity, &token, &deliverer),
         store,
+        QueueHandle::of(Arc::clone(&queue)),
         &process,
         Some(Arc::new(barrier)),
     )
@@ -265,6 +266,7 @@ fn control_plane_settings(
     let mut settings = millrace_control_plane::Settings::default();
     settings.control_plane.platform_keys = vec![identity.platform_key.sha256().to_hex()];
     settings.internal.token = token.clone();
+    settings.queue.partitions = PARTITIONS;
     settings.delivery.allow_http = deliverer.delivery.allow_http;
     settings.delivery.allow_cidrs.clone_from(&deliverer.delivery.allow_cidrs);
     settings

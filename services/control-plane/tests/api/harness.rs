@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use millrace_control_plane::{Settings, build, with_fallback};
+use millrace_control_plane::{QueueHandle, Settings, build, with_fallback};
 use millrace_domain::{Account, AccountSid, AccountStatus, Secret, Timestamp, secret::SecretHash};
+use millrace_queue::sqlite::{SqliteOptions, SqliteQueue};
 use millrace_runtime::{Process, config::MaskedSecret, server};
 use millrace_store::{Keyring, ResourceStore, sqlite};
 use millrace_testkit::eventually;
@@ -48,8 +49,12 @@ pub(crate) async fn start_on(
     settings.control_plane.platform_keys = vec![SecretHash::of(PLATFORM_KEY).to_hex()];
     settings.internal.token = MaskedSecret::new(INTERNAL_TOKEN);
     change(&mut settings);
-    let service =
-        build(&settings, Arc::clone(&store), &process, None).await.expect("valid settings");
+    let options =
+        SqliteOptions { partitions: settings.queue.partitions, ..SqliteOptions::default() };
+    let queue = Arc::new(SqliteQueue::open(options).await.expect("a queue in memory"));
+    let handle = QueueHandle::of(queue);
+    let service = build(&settings, Arc::clone(&store), handle, &process, None);
+    let service = service.await.expect("valid settings");
     let listener = server::bind("127.0.0.1:0").await.expect("a port");
     let address =
         process.serve("test", listener, with_fallback(service.routes)).expect("an address");

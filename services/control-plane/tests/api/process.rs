@@ -45,8 +45,10 @@ async fn terminate(mut child: Child) {
 async fn a_wrong_setting_stops_it_before_it_listens() {
     let keys = Keyring::generate("a");
     let sealed = ("SEAL__KEYS", keys.reveal());
+    let queue = ("QUEUE__URL", "redis://127.0.0.1:1");
     for (settings, word) in [
-        (vec![sealed], "database.url"),
+        (vec![sealed, queue], "database.url"),
+        (vec![sealed], "queue.url"),
         (vec![], "seal.keys"),
         (vec![sealed, ("CONTROL_PLANE__LISTN", "x")], "listn"),
         (vec![sealed, ("CONTROL_PLANE__PLATFORM_KEYS", "abc")], "platform_keys"),
@@ -68,6 +70,8 @@ async fn it_serves_on_postgres_until_it_is_told_to_stop() {
     let settings = [
         ("SEAL__KEYS", keys.reveal()),
         ("DATABASE__URL", database.url()),
+        // Nothing is there, which resources do without.
+        ("QUEUE__URL", "redis://127.0.0.1:1"),
         ("CONTROL_PLANE__LISTEN", &listen),
         ("ADMIN__LISTEN", &admin_listen),
     ];

@@ -101,6 +101,7 @@ impl Installation<'_> {
             ("control_plane.listen", self.control_plane.as_str()),
             ("control_plane.platform_keys", &format!("[\"{hash}\"]")),
             ("database.url", &self.database_url),
+            ("queue.url", &self.redis_url),
             ("seal.keys", seal_key.reveal()),
             ("delivery.allow_http", "true"),
             ("delivery.allow_cidrs", "[\"127.0.0.0/8\"]"),
