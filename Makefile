@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench fmt lint
+.PHONY: help demo test faults bench fmt lint
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -9,6 +9,9 @@ demo: ## publish a recorded stream and watch it arrive; needs nothing but Rust
 
 test: ## every test, against a private PostgreSQL and a private Redis
 	@.ci/test
+
+faults: ## break processes, Redis, PostgreSQL and receivers for half an hour, and judge what arrives
+	@MILLRACE_FAULTS=long NEXTEST_PROFILE=faults .ci/test --test faults
 
 bench: ## measure throughput, cost and latency (an optimized build)
 	@cargo build -q --release -p millrace -p millrace-bench

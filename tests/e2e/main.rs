@@ -1,10 +1,7 @@
 //! The product end to end, as its users meet it: embedded, and on servers.
 
-mod arrivals;
 mod delivers;
 mod down;
-mod kills;
-mod moves;
 mod outages;
 mod projects;
 mod refuses_bodies;
@@ -13,3 +10,5 @@ mod refuses_resources;
 mod refuses_settings;
 mod retries;
 mod shutdown;
+
+use millrace_tests::arrivals;

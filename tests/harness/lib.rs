@@ -14,16 +14,20 @@
 //! # }
 //! ```
 
+pub mod arrivals;
 mod binary;
 mod embedded;
 mod events;
 mod identity;
+mod judge;
 mod load;
 mod port;
 mod process;
 mod publisher;
+mod queue;
 mod random;
 mod rest;
+mod scale;
 mod servers;
 mod stack;
 
@@ -31,11 +35,13 @@ pub use self::{
     binary::binary,
     events::{TYPE, cloud_event, event, event_of},
     identity::Identity,
+    judge::Verdict,
     load::{Load, Published},
     port::free_port,
     process::{Process, Spec},
     publisher::{Publisher, authorized, channel},
     random::Random,
     rest::{Answer, Rest},
+    scale::scaled,
     stack::{Kind, Mode, Options, Sink, Stack},
 };

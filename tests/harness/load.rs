@@ -1,7 +1,7 @@
 //! Producers that publish without a break and note what was acknowledged, for tests that break things meanwhile.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -28,8 +28,12 @@ pub struct Load {
 /// What the producers noted.
 #[derive(Clone, Debug, Default)]
 pub struct Published {
+    /// How many events were sent to a router.
+    pub sent: usize,
     /// Ids that the router acknowledged.
     pub acknowledged: BTreeSet<String>,
+    /// When they were sent.
+    pub sent_at: HashMap<String, Instant>,
     /// Publishes that failed: their events may be kept or not.
     pub failures: usize,
     /// The longest publish that was acknowledged.
@@ -103,12 +107,15 @@ async fn produce(publisher: Publisher, accounts: Vec<String>, shared: Arc<Shared
             Event { account_sid, ..event(&format!("e{number:07}")) }
         });
         let started = Instant::now();
+        shared.published().sent += BATCH;
         let answer = publisher.publish(events.collect()).await;
         let took = started.elapsed();
         {
             let mut published = shared.published();
             match answer {
                 Ok(response) => {
+                    let ids = accepted_ids(&response).map(str::to_owned);
+                    published.sent_at.extend(ids.map(|id| (id, started)));
                     published.acknowledged.extend(accepted_ids(&response).map(str::to_owned));
                     published.slowest = published.slowest.max(took);
                 }

@@ -8,7 +8,7 @@ use std::{
 use millrace_proto::v1::{CreateAccountRequest, account_service_client::AccountServiceClient};
 use millrace_testkit::{
     postgres::{Database, database},
-    redis::Redis,
+    redis::{self, Redis},
 };
 
 use crate::{
@@ -27,7 +27,7 @@ pub struct Servers {
     routers: Vec<Node>,
     deliverers: Vec<Node>,
     plan: Plan,
-    redis: Redis,
+    pub(crate) redis: Redis,
     /// Dropped last: the processes are gone by then.
     _database: Database,
 }
@@ -50,7 +50,11 @@ struct Plan {
 }
 
 pub(crate) async fn start(identity: &Identity, options: Options, directory: &Path) -> Servers {
-    let redis = Redis::start().await.expect("a Redis");
+    let redis = match options.redis {
+        Some(private) => Redis::private(private).await,
+        None => Redis::start().await,
+    };
+    let redis = redis.expect("a Redis");
     let database = match options.database {
         Some(database) => database,
         None => database().await,
@@ -100,12 +104,12 @@ impl Servers {
         number
     }
 
-    /// How many chunks stand in the queue, not settled.
+    /// The Redis that [`Options::redis`] asked for.
     ///
     /// # Panics
-    /// If Redis does not answer.
-    pub async fn unsettled(&self) -> usize {
-        self.redis.unsettled(PARTITIONS).await.expect("Redis answers")
+    /// If it did not.
+    pub fn redis(&mut self) -> &mut redis::Server {
+        self.redis.server().expect("a Redis of the test's own")
     }
 
     pub(crate) fn process(&mut self, kind: Kind) -> &mut Process {

@@ -12,7 +12,7 @@ use millrace_proto::{
         publish_result::Outcome, sink_service_client::SinkServiceClient,
     },
 };
-use millrace_testkit::{eventually, postgres::Database, receiver::Receiver};
+use millrace_testkit::{eventually, postgres::Database, receiver::Receiver, redis};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -42,6 +42,8 @@ pub struct Options {
     pub settings: Vec<(&'static str, &'static str)>,
     /// A database of the test's own making, on servers.
     pub database: Option<Database>,
+    /// A Redis of the test's own, to break, on servers; none: the one that tests share.
+    pub redis: Option<redis::ServerOptions>,
 }
 
 impl Default for Options {
@@ -53,7 +55,7 @@ impl Default for Options {
             ("delivery.backoff_base", "200ms"),
             ("delivery.backoff_cap", "2s"),
         ];
-        Self { routers: 1, deliverers: 1, settings, database: None }
+        Self { routers: 1, deliverers: 1, settings, database: None, redis: None }
     }
 }
 

@@ -25,7 +25,7 @@ const START_DEADLINE: Duration = Duration::from_secs(20);
 pub struct Redis {
     url: String,
     prefix: String,
-    _server: Option<Server>,
+    server: Option<Server>,
 }
 
 impl Redis {
@@ -35,10 +35,23 @@ impl Redis {
     /// If `redis-server` is not installed or does not start.
     pub async fn start() -> Result<Self> {
         if let Ok(url) = std::env::var(SHARED_URL) {
-            return Ok(Self { url, prefix: prefix(), _server: None });
+            return Ok(Self { url, prefix: prefix(), server: None });
         }
-        let server = Server::start(ServerOptions::default()).await?;
-        Ok(Self { url: server.url(), prefix: prefix(), _server: Some(server) })
+        Self::private(ServerOptions::default()).await
+    }
+
+    /// Starts a server for this test alone, to break.
+    ///
+    /// # Errors
+    /// If `redis-server` is not installed or does not start.
+    pub async fn private(options: ServerOptions) -> Result<Self> {
+        let server = Server::start(options).await?;
+        Ok(Self { url: server.url(), prefix: prefix(), server: Some(server) })
+    }
+
+    /// The server, where it is this test's alone.
+    pub fn server(&mut self) -> Option<&mut Server> {
+        self.server.as_mut()
     }
 
     /// Its URL.
@@ -66,7 +79,27 @@ impl Redis {
         let lengths: Vec<usize> = pipeline.query_async(&mut connection).await?;
         Ok(lengths.iter().sum())
     }
+
+    /// The bodies of the reports of dropped events that stand in the queue of this test.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn drops(&self, partitions: u16) -> Result<Vec<Vec<u8>>> {
+        let client = redis::Client::open(self.url())?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut pipeline = redis::pipe();
+        for partition in 0..partitions {
+            let stream = format!("{{{}:{partition}}}:drops", self.prefix);
+            pipeline.cmd("XRANGE").arg(stream).arg("-").arg("+");
+        }
+        let streams: Vec<Stream> = pipeline.query_async(&mut connection).await?;
+        let fields = streams.into_iter().flatten().flat_map(|(_, fields)| fields);
+        Ok(fields.map(|(_, body)| body).collect())
+    }
 }
+
+/// Entries of a stream, and their fields.
+type Stream = Vec<(String, Vec<(String, Vec<u8>)>)>;
 
 /// A key prefix that no other test has.
 pub fn prefix() -> String {
@@ -133,6 +166,18 @@ impl Server {
         set.arg("SET").arg(name).arg(value);
         let done = set.exec_async(&mut connection).await;
         done.with_context(|| format!("Redis does not take `{name}` = `{value}`"))
+    }
+
+    /// Sends it a command, such as `["FLUSHALL"]`.
+    ///
+    /// # Errors
+    /// If it does not answer, or with an error.
+    pub async fn tell(&self, command: &[&str]) -> Result<()> {
+        let client = redis::Client::open(self.url())?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut sent = redis::Cmd::new();
+        sent.arg(command);
+        sent.exec_async(&mut connection).await.with_context(|| format!("Redis refuses {command:?}"))
     }
 
     /// Where it keeps its files.

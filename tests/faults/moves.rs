@@ -3,9 +3,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use millrace_testkit::{eventually::eventually_within, receiver::Receiver};
-use millrace_tests::{Kind, Load, Mode, Options, Stack};
-
-use crate::arrivals::{all_of, queue_is_empty};
+use millrace_tests::{
+    Kind, Load, Mode, Options, Stack,
+    arrivals::{all_of, queue_is_empty},
+    scaled,
+};
 
 const PARTITIONS: u32 = 16;
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -63,7 +65,8 @@ async fn an_owner_that_wakes_after_its_lease_changes_nothing() {
     let accounts = stack.tenants(8, &receiver).await;
     owned_by(&stack, &[0, 1]).await;
     let load = Load::start(stack.platform_publishers(), &accounts);
-    for sleeper in [0, 1, 0] {
+    for round in 0..scaled(3, 20) {
+        let sleeper = round % 2;
         load.progress(100).await;
         stack.process(Kind::Deliverer(sleeper)).suspend();
         owned_by(&stack, &[1 - sleeper]).await;

@@ -5,23 +5,26 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::{Load, Published, Stack};
 use millrace_testkit::receiver::Receiver;
-use millrace_tests::{Load, Published, Stack};
 use tokio::time::sleep;
 
 /// The ids of the events that a path of a receiver accepted.
-pub(crate) fn at(receiver: &Receiver, path: &str) -> BTreeSet<String> {
+pub fn at(receiver: &Receiver, path: &str) -> BTreeSet<String> {
     let requests = receiver.requests_to(path);
     requests.into_iter().filter(|it| it.was_accepted()).flat_map(|it| it.ids).collect()
 }
 
 /// Ids as a set.
-pub(crate) fn ids<const N: usize>(ids: [&str; N]) -> BTreeSet<String> {
+pub fn ids<const N: usize>(ids: [&str; N]) -> BTreeSet<String> {
     ids.into_iter().map(str::to_owned).collect()
 }
 
 /// Waits until a path has accepted exactly `expected`; more would be as wrong as less.
-pub(crate) async fn exactly(receiver: &Receiver, path: &str, expected: &BTreeSet<String>) {
+///
+/// # Panics
+/// If it has not after a while, if it has others, or if a signature was wrong.
+pub async fn exactly(receiver: &Receiver, path: &str, expected: &BTreeSet<String>) {
     let what = format!("{path} gets {} events", expected.len());
     receiver.until(&what, |receiver| at(receiver, path).len() >= expected.len()).await;
     assert_eq!(&at(receiver, path), expected);
@@ -29,7 +32,10 @@ pub(crate) async fn exactly(receiver: &Receiver, path: &str, expected: &BTreeSet
 }
 
 /// Stops producers and waits until all they got acknowledged has arrived; prints how often events came again.
-pub(crate) async fn all_of(load: Load, receiver: &Receiver) -> Published {
+///
+/// # Panics
+/// If something is lost.
+pub async fn all_of(load: Load, receiver: &Receiver) -> Published {
     let published = load.stop().await;
     complete(&published.acknowledged, receiver).await;
     println!(
@@ -43,7 +49,10 @@ pub(crate) async fn all_of(load: Load, receiver: &Receiver) -> Published {
 }
 
 /// Waits until all of `acknowledged` have arrived, as long as something still arrives.
-pub(crate) async fn complete(acknowledged: &BTreeSet<String>, receiver: &Receiver) {
+///
+/// # Panics
+/// If nothing arrives any more and some are missing.
+pub async fn complete(acknowledged: &BTreeSet<String>, receiver: &Receiver) {
     let (mut before, mut since) = (0, Instant::now());
     while receiver.accepted() < acknowledged.len() || !missing(acknowledged, receiver).is_empty() {
         let now = receiver.accepted();
@@ -58,7 +67,10 @@ pub(crate) async fn complete(acknowledged: &BTreeSet<String>, receiver: &Receive
 }
 
 /// Waits until no chunk stands in the queue, and nothing is held.
-pub(crate) async fn queue_is_empty(stack: &mut Stack) {
+///
+/// # Panics
+/// If that does not come.
+pub async fn queue_is_empty(stack: &mut Stack) {
     let started = Instant::now();
     loop {
         let unsettled = stack.servers().unsettled().await;

@@ -3,35 +3,46 @@
 use std::time::Duration;
 
 use millrace_testkit::receiver::Receiver;
-use millrace_tests::{Kind, Load, Mode, Options, Random, Stack};
+use millrace_tests::{
+    Kind, Load, Mode, Options, Random, Stack, Verdict,
+    arrivals::{all_of, queue_is_empty},
+    scaled,
+};
 use tokio::time::sleep;
 
-use crate::arrivals::{all_of, queue_is_empty};
-
-const KILLS: usize = 24;
 const LEASES: [(&str, &str); 2] = [("deliverer.lease", "2s"), ("deliverer.renew", "400ms")];
 
 #[tokio::test]
-async fn kills_of_routers_and_deliverers_lose_nothing() {
+async fn kills_of_any_service_lose_nothing_and_repeat_what_was_unsettled() {
     let options = Options { routers: 2, deliverers: 2, ..Options::default().set(&LEASES) };
     let mut stack = Stack::start(Mode::Servers, options).await;
     let receiver = Receiver::start().await;
     let accounts = stack.tenants(6, &receiver).await;
     let load = Load::start(stack.platform_publishers(), &accounts);
     let mut random = Random::announced();
-    for kill in 0..KILLS {
-        // Of each kind as many, each of the two at random.
+    let (kills, mut unsettled) = (scaled(18, 200), 0);
+    for kill in 0..kills {
+        // Of each service as many, each of the two at random.
         let number = usize::from(random.between(0, 2) == 1);
-        let kind = if kill % 2 == 0 { Kind::Deliverer(number) } else { Kind::Router(number) };
+        let kind = match kill % 3 {
+            0 => Kind::Deliverer(number),
+            1 => Kind::Router(number),
+            _ => Kind::ControlPlane,
+        };
         load.progress(20).await;
         sleep(random.millis(0, 700)).await;
         stack.process(kind).kill();
+        if kind == Kind::Deliverer(number) {
+            unsettled += stack.servers().unsettled_ids().await.len();
+        }
         sleep(random.millis(0, 300)).await;
         stack.process(kind).restart().await;
     }
     load.progress(100).await;
-    let published = all_of(load, &receiver).await;
-    assert!(published.acknowledged.len() > 20 * KILLS);
+    let Verdict { published, duplicates, .. } = Verdict::of(&mut stack, load, &[&receiver]).await;
+    println!("{unsettled} were unsettled when a deliverer was killed");
+    assert!(published.acknowledged.len() > 20 * kills);
+    assert!(duplicates <= unsettled, "{duplicates} came again, {unsettled} were unsettled");
     queue_is_empty(&mut stack).await;
 }
 
@@ -42,7 +53,8 @@ async fn kills_of_the_one_process_lose_nothing() {
     let accounts = stack.tenants(6, &receiver).await;
     let load = Load::start(stack.platform_publishers(), &accounts);
     let mut random = Random::announced();
-    for _ in 0..KILLS {
+    let kills = scaled(16, 200);
+    for _ in 0..kills {
         load.progress(20).await;
         sleep(random.millis(0, 900)).await;
         stack.process(Kind::Deliverer(0)).kill();
@@ -50,7 +62,7 @@ async fn kills_of_the_one_process_lose_nothing() {
     }
     load.progress(100).await;
     let published = all_of(load, &receiver).await;
-    assert!(published.acknowledged.len() > 20 * KILLS);
+    assert!(published.acknowledged.len() > 20 * kills);
     assert!(published.failures < published.acknowledged.len());
     assert_eq!(receiver.signature_failures(), [""; 0]);
 }
@@ -66,7 +78,7 @@ async fn a_kill_with_requests_open_repeats_them_and_loses_nothing() {
     receiver.answer("/slow", slow);
     let accounts = [stack.identity.account_sid.clone()];
     let load = Load::start(stack.platform_publishers(), &accounts);
-    for _ in 0..5 {
+    for _ in 0..scaled(5, 50) {
         let before = receiver.requests().len();
         receiver.until("a request is open", |receiver| receiver.requests().len() > before).await;
         stack.process(Kind::Deliverer(0)).kill();

@@ -1,0 +1,96 @@
+//! The judge of every fault: what was acknowledged is delivered, quarantined, or dropped with a report; what came again was
+//! unsettled when something broke.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use millrace_testkit::receiver::Receiver;
+use tokio::time::sleep;
+
+use crate::{Load, Published, Stack};
+
+/// How long nothing may move before what is missing is taken for lost.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What became of all events of a test on servers.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict {
+    /// What producers noted.
+    pub published: Published,
+    /// Ids that a receiver accepted.
+    pub delivered: BTreeSet<String>,
+    /// Ids that were dropped with a report.
+    pub dropped: BTreeSet<String>,
+    /// How often an event was accepted once more.
+    pub duplicates: usize,
+}
+
+impl Verdict {
+    /// Ends producers, and waits until each event that was acknowledged has its fate; prints what became of them. Each
+    /// event is for one sink.
+    ///
+    /// # Panics
+    /// If one is lost, or a signature was wrong.
+    pub async fn of(stack: &mut Stack, load: Load, receivers: &[&Receiver]) -> Self {
+        Self::on(stack, load.stop().await, receivers).await
+    }
+
+    /// As [`Verdict::of`], of what was published before.
+    ///
+    /// # Panics
+    /// As [`Verdict::of`].
+    pub async fn on(stack: &mut Stack, published: Published, receivers: &[&Receiver]) -> Self {
+        let mut verdict = Self { published, ..Self::default() };
+        let (mut before, mut since) = (0, Instant::now());
+        loop {
+            verdict.look(stack, receivers).await;
+            let missing = verdict.missing();
+            if missing.is_empty() {
+                break;
+            }
+            let now = verdict.delivered.len() + verdict.dropped.len();
+            if now > before {
+                (before, since) = (now, Instant::now());
+            }
+            let some: Vec<_> = missing.iter().take(20).collect();
+            assert!(since.elapsed() < PATIENCE, "{} are lost, as {some:?}", missing.len());
+            sleep(PAUSE).await;
+        }
+        for receiver in receivers {
+            assert_eq!(receiver.signature_failures(), [""; 0]);
+        }
+        verdict.print();
+        verdict
+    }
+
+    /// What was acknowledged and has no fate.
+    pub fn missing(&self) -> BTreeSet<String> {
+        let accounted = |id: &String| self.delivered.contains(id) || self.dropped.contains(id);
+        self.published.acknowledged.iter().filter(|id| !accounted(id)).cloned().collect()
+    }
+
+    async fn look(&mut self, stack: &mut Stack, receivers: &[&Receiver]) {
+        self.delivered = receivers.iter().flat_map(|receiver| receiver.accepted_ids()).collect();
+        self.duplicates = receivers.iter().map(|receiver| receiver.duplicates()).sum();
+        let enough = self.published.acknowledged.is_subset(&self.delivered);
+        if !enough {
+            let drops = stack.servers().dropped().await;
+            self.dropped.extend(drops.into_iter().map(|drop| drop.event_id));
+        }
+    }
+
+    fn print(&self) {
+        println!(
+            "{} acknowledged, {} publishes failed: {} delivered, {} dropped with a report, 0 lost; {} came again; slowest publish {:?}",
+            self.published.acknowledged.len(),
+            self.published.failures,
+            self.delivered.len(),
+            self.dropped.len(),
+            self.duplicates,
+            self.published.slowest,
+        );
+    }
+}

@@ -1,0 +1,102 @@
+//! The queue of a stack on servers, looked at from outside.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use millrace_domain::Partition;
+use millrace_proto::internal::{DropReport, DropReports};
+use millrace_queue::{EntryId, Queue, RedisOptions, RedisQueue, chunk};
+use prost::Message;
+
+use crate::servers::{PARTITIONS, Servers};
+
+impl Servers {
+    /// The queue itself.
+    ///
+    /// # Panics
+    /// If Redis does not answer.
+    pub async fn queue(&self) -> RedisQueue {
+        let options = RedisOptions {
+            url: self.redis.url().to_owned(),
+            prefix: self.redis.prefix().to_owned(),
+            partitions: PARTITIONS,
+            ..RedisOptions::default()
+        };
+        RedisQueue::connect(options).await.expect("Redis answers")
+    }
+
+    /// How many chunks stand in the queue, not settled.
+    ///
+    /// # Panics
+    /// If Redis does not answer.
+    pub async fn unsettled(&self) -> usize {
+        self.redis.unsettled(PARTITIONS).await.expect("Redis answers")
+    }
+
+    /// Ids of the events that stand in the queue, not settled: what a kill at this instant may repeat.
+    ///
+    /// # Panics
+    /// If Redis does not answer, or a chunk is none.
+    pub async fn unsettled_ids(&self) -> BTreeSet<String> {
+        let queue = self.queue().await;
+        let mut cursors: Vec<_> = partitions().map(|it| (it, EntryId::default())).collect();
+        let mut ids = BTreeSet::new();
+        loop {
+            let entries = queue.read(&cursors, std::time::Duration::ZERO).await;
+            let entries = entries.expect("Redis answers");
+            if entries.is_empty() {
+                return ids;
+            }
+            for (partition, entry) in entries {
+                ids.extend(ids_of(entry.chunk));
+                cursors[usize::from(partition.0)].1 = entry.id;
+            }
+        }
+    }
+
+    /// How many events are parked, over all sinks, as their owners count them.
+    ///
+    /// # Panics
+    /// If Redis does not answer.
+    pub async fn parked_events(&self) -> u64 {
+        let (queue, mut events) = (self.queue().await, 0);
+        for partition in partitions() {
+            let backlogs = queue.backlogs(partition).await.expect("Redis answers");
+            events += backlogs.iter().map(|(_, state)| state.events).sum::<u64>();
+        }
+        events
+    }
+
+    /// What is in quarantine: why, and the bytes.
+    ///
+    /// # Panics
+    /// If Redis does not answer.
+    pub async fn quarantined(&self) -> Vec<(String, Bytes)> {
+        let (queue, mut found) = (self.queue().await, Vec::new());
+        for partition in partitions() {
+            let chunks = queue.quarantined(partition).await.expect("Redis answers");
+            found.extend(chunks.into_iter().map(|(_, why, bytes)| (why, bytes)));
+        }
+        found
+    }
+
+    /// The reports of dropped events that stand in the queue.
+    ///
+    /// # Panics
+    /// If Redis does not answer, or a report is none.
+    pub async fn dropped(&self) -> Vec<DropReport> {
+        let reports = self.redis.drops(PARTITIONS).await.expect("Redis answers");
+        let decode = |body: Vec<u8>| DropReports::decode(&*body).expect("a report").drops;
+        reports.into_iter().flat_map(decode).collect()
+    }
+}
+
+fn partitions() -> impl Iterator<Item = Partition> {
+    (0..PARTITIONS).map(Partition)
+}
+
+/// The events of a chunk; none of one that is poison.
+fn ids_of(bytes: Bytes) -> Vec<String> {
+    let events = chunk::decode(bytes).map(|chunk| chunk.events).unwrap_or_default();
+    events.into_iter().map(|event| event.id).collect()
+}
