@@ -17,7 +17,7 @@ const LEASE: [(&str, &str); 2] = [("deliverer.lease", "6s"), ("deliverer.renew",
 const MEANWHILE: usize = 120;
 
 fn durable() -> Options {
-    let redis = Some(ServerOptions { durable: true });
+    let redis = Some(ServerOptions { durable: true, ..ServerOptions::default() });
     Options { redis, routers: 2, deliverers: 2, ..Options::default().set(&LEASE) }
 }
 

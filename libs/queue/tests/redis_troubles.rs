@@ -19,7 +19,9 @@ const LEASE: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_secs(10);
 
 async fn server(durable: bool) -> Server {
-    Server::start(ServerOptions { durable }).await.expect("a Redis of its own")
+    Server::start(ServerOptions { durable, ..ServerOptions::default() })
+        .await
+        .expect("a Redis of its own")
 }
 
 fn options(server: &Server) -> RedisOptions {

@@ -1,4 +1,8 @@
-//! Redis for tests: a key prefix of one's own on a server that tests share, or a private server to stop and kill.
+//! Redis for tests: a key prefix of one's own on a server that tests share, or private servers to stop and kill:
+//! one alone, one with a replica and a sentinel, a cluster.
+
+mod cluster;
+mod replicated;
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
@@ -16,8 +20,12 @@ use nix::{
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
+pub use self::{cluster::Cluster, replicated::Replicated};
+
 /// Where `make test` says the server is that all tests share.
 const SHARED_URL: &str = "MILLRACE_TEST_REDIS_URL";
+/// Where a sentinel keeps what it knows.
+const SENTINEL_FILE: &str = "sentinel.conf";
 /// Longest time a server takes to start, on a busy machine.
 const START_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -106,17 +114,23 @@ pub fn prefix() -> String {
     format!("t{:x}", RandomState::new().build_hasher().finish())
 }
 
-/// How a private server keeps what it holds.
-#[derive(Clone, Copy, Debug, Default)]
+/// What a private server is to be like.
+#[derive(Clone, Debug, Default)]
 pub struct ServerOptions {
     /// Writes an append-only file, flushed at each write: a kill loses nothing that was answered.
     pub durable: bool,
+    /// Is a node of a cluster: its port leaves room for that of the cluster bus.
+    pub clustered: bool,
+    /// Further arguments of `redis-server`, such as `["--replicaof", "127.0.0.1 6379"]`.
+    pub arguments: Vec<String>,
 }
 
 /// A private server on a port of its own, to stop, kill and start again. Ends when it is dropped.
 pub struct Server {
     directory: TempDir,
     options: ServerOptions,
+    /// Keeps no data, and watches others.
+    sentinel: bool,
     port: u16,
     process: Option<Child>,
 }
@@ -128,16 +142,27 @@ impl Server {
     /// If `redis-server` is not installed or does not start.
     pub async fn start(options: ServerOptions) -> Result<Self> {
         let directory = tempfile::tempdir().context("no directory for Redis")?;
-        let mut server = Self { directory, options, port: 0, process: None };
+        Self { directory, options, sentinel: false, port: 0, process: None }.started().await
+    }
+
+    /// Starts a sentinel that knows what `settings` say.
+    async fn start_sentinel(settings: &str) -> Result<Self> {
+        let directory = tempfile::tempdir().context("no directory for a sentinel")?;
+        std::fs::write(directory.path().join(SENTINEL_FILE), settings)?;
+        let options = ServerOptions::default();
+        Self { directory, options, sentinel: true, port: 0, process: None }.started().await
+    }
+
+    async fn started(mut self) -> Result<Self> {
         // Another process may take the port between its choice and its use.
         for _ in 0..5 {
-            server.port = free_port()?;
-            server.restart().await?;
-            if server.process.is_some() {
-                return Ok(server);
+            self.port = if self.options.clustered { cluster_port()? } else { free_port()? };
+            self.restart().await?;
+            if self.process.is_some() {
+                return Ok(self);
             }
         }
-        bail!("redis-server does not start: {}", server.log())
+        bail!("redis-server does not start: {}", self.log())
     }
 
     /// Where it is.
@@ -160,12 +185,18 @@ impl Server {
     /// # Errors
     /// If it does not answer, or has no such setting.
     pub async fn configure(&self, name: &str, value: &str) -> Result<()> {
+        let done = self.run(redis::cmd("CONFIG").arg("SET").arg(name).arg(value)).await;
+        done.with_context(|| format!("Redis does not take `{name}` = `{value}`"))
+    }
+
+    /// Runs one command on it, over a connection of its own.
+    ///
+    /// # Errors
+    /// If it does not answer, or with an error.
+    pub async fn run<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T> {
         let client = redis::Client::open(self.url())?;
         let mut connection = client.get_multiplexed_async_connection().await?;
-        let mut set = redis::cmd("CONFIG");
-        set.arg("SET").arg(name).arg(value);
-        let done = set.exec_async(&mut connection).await;
-        done.with_context(|| format!("Redis does not take `{name}` = `{value}`"))
+        Ok(command.query_async(&mut connection).await?)
     }
 
     /// Sends it a command, such as `["FLUSHALL"]`.
@@ -234,14 +265,28 @@ impl Server {
     fn command(&self) -> Command {
         let mut command = Command::new("redis-server");
         let port = self.port.to_string();
-        command.args(["--port", port.as_str(), "--bind", "127.0.0.1", "--save", ""]);
-        command.args(["--maxmemory-policy", "noeviction", "--daemonize", "no"]);
-        let append_only = if self.options.durable { "yes" } else { "no" };
-        command.args(["--appendonly", append_only, "--appendfsync", "always"]);
+        if self.sentinel {
+            command.arg(self.directory.path().join(SENTINEL_FILE)).arg("--sentinel");
+        } else {
+            self.keep_data(&mut command);
+        }
+        command.args(["--port", port.as_str(), "--bind", "127.0.0.1", "--daemonize", "no"]);
         command.arg("--dir").arg(self.directory.path());
         command.arg("--logfile").arg(self.directory.path().join("log"));
+        command.args(&self.options.arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
+    }
+
+    fn keep_data(&self, command: &mut Command) {
+        command.args(["--save", "", "--maxmemory-policy", "noeviction"]);
+        let append_only = if self.options.durable { "yes" } else { "no" };
+        command.args(["--appendonly", append_only, "--appendfsync", "always"]);
+        if self.options.clustered {
+            command.args(["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]);
+        }
+        // A replica is served at once, not after a pause in which others may come.
+        command.args(["--repl-diskless-sync-delay", "0"]);
     }
 
     /// Whether the server on the port is the process, and serves.
@@ -285,6 +330,20 @@ impl Drop for Server {
 fn end(mut process: Child) {
     process.kill().ok();
     process.wait().ok();
+}
+
+/// A port of a node of a cluster: that of the bus is 10,000 higher, and must be one too. Below what the system gives
+/// away by itself.
+fn cluster_port() -> Result<u16> {
+    let random = RandomState::new();
+    for n in 0_u64..100 {
+        let port = 10_000 + u16::try_from(random.hash_one(n) % 20_000)?;
+        let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if free(port) && free(port + 10_000) {
+            return Ok(port);
+        }
+    }
+    bail!("no two free ports for a node of a cluster")
 }
 
 fn free_port() -> Result<u16> {

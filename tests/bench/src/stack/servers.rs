@@ -27,7 +27,9 @@ impl Backing {
     async fn start() -> Result<Self> {
         let postgres = tokio::task::spawn_blocking(postgres::Server::start_durable).await??;
         let database = postgres.database().await?;
-        let redis = redis::Server::start(ServerOptions { durable: true }).await?;
+        let redis =
+            redis::Server::start(ServerOptions { durable: true, ..ServerOptions::default() })
+                .await?;
         // As most installations have it; what is at risk is what two seconds bring.
         redis.configure("appendfsync", "everysec").await?;
         Ok(Self { database, postgres, redis })
