@@ -4,14 +4,17 @@ use millrace_domain::{Partition, SinkSid};
 use millrace_proto::internal::BacklogState;
 use prost::Message;
 
-use crate::Settlement;
+use crate::{Class, ParkedId};
 
 /// Has the state of each sink looked at of which something is unparked: an owner that lost count of a sink does not
 /// name it, and its state would stay when the last of it is gone.
-pub(crate) fn name_unparked(settlement: &mut Settlement) {
-    for (sink, ..) in &settlement.unparked {
-        if settlement.backlogs.iter().all(|(named, _)| named != sink) {
-            settlement.backlogs.push((*sink, None));
+pub(crate) fn name_unparked(
+    backlogs: &mut Vec<(SinkSid, Option<BacklogState>)>,
+    unparked: &[(SinkSid, Class, ParkedId)],
+) {
+    for (sink, ..) in unparked {
+        if backlogs.iter().all(|(named, _)| named != sink) {
+            backlogs.push((*sink, None));
         }
     }
 }

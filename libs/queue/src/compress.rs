@@ -14,15 +14,12 @@ const LARGE_BYTES: usize = 256 * 1024;
 /// No chunk is that long; what claims to be is not unpacked.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Compresses the chunks of `parks` in place, large ones off the async threads.
-pub(crate) async fn compress_parks(mut parks: Vec<Park>) -> io::Result<Vec<Park>> {
-    let bytes: usize = parks.iter().map(|park| park.chunk.len()).sum();
-    let compress = move || {
-        for park in &mut parks {
-            park.chunk = zstd::bulk::compress(&park.chunk, LEVEL)?.into();
-        }
-        Ok(parks)
-    };
+/// Compresses the chunks of `parks`, large ones off the async threads.
+pub(crate) async fn compress_parks(parks: &[Park]) -> io::Result<Vec<Bytes>> {
+    let chunks: Vec<Bytes> = parks.iter().map(|park| park.chunk.clone()).collect();
+    let bytes: usize = chunks.iter().map(Bytes::len).sum();
+    let compress =
+        move || chunks.iter().map(|chunk| Ok(zstd::bulk::compress(chunk, LEVEL)?.into())).collect();
     if bytes < LARGE_BYTES {
         return compress();
     }

@@ -246,7 +246,7 @@ pub trait Queue: Send + Sync + 'static {
         &self,
         partition: Partition,
         token: Token,
-        settlement: Settlement,
+        settlement: &Settlement,
     ) -> Result<Settled>;
 
     /// Every sink of the partition that has something parked, with the state its owner last settled; the default one

@@ -214,7 +214,7 @@ impl Queue for RedisQueue {
         &self,
         partition: Partition,
         token: Token,
-        settlement: Settlement,
+        settlement: &Settlement,
     ) -> Result<Settled> {
         self.settle_in(partition, token, settlement).await
     }

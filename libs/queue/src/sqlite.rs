@@ -226,13 +226,17 @@ impl Queue for SqliteQueue {
         &self,
         partition: Partition,
         token: Token,
-        mut settlement: Settlement,
+        settlement: &Settlement,
     ) -> Result<Settled> {
         let operation = || format!("settle in partition {}", partition.0);
-        backlog::name_unparked(&mut settlement);
-        settlement.parks = compress_parks(settlement.parks)
+        let compressed = compress_parks(&settlement.parks)
             .await
             .map_err(|error| Error::Unavailable { operation: operation(), source: error.into() })?;
+        let mut settlement = settlement.clone();
+        backlog::name_unparked(&mut settlement.backlogs, &settlement.unparked);
+        for (park, chunk) in settlement.parks.iter_mut().zip(compressed) {
+            park.chunk = chunk;
+        }
         let work = (partition, token, settlement);
         let settled = self.ask(work, |ask| Job::Settle(Box::new(ask)), operation).await?;
         settled.ok_or(Error::Stale)

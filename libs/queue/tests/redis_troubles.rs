@@ -92,10 +92,10 @@ async fn a_full_redis_takes_no_chunk_and_is_emptied_all_the_same() {
     queue.reports(millrace_queue::ReportKind::Drops, "c", 1).await.expect("reports");
     let (waits, entries) = (park("first"), vec![id]);
     let parked = Settlement { entries, parks: vec![waits.clone()], ..Settlement::default() };
-    assert_eq!(queue.settle(HOME, token, parked).await.expect("park"), Settled::Done);
+    assert_eq!(queue.settle(HOME, token, &parked).await.expect("park"), Settled::Done);
     let unparked = vec![(waits.sink, waits.class, waits.id)];
     let drained = Settlement { unparked, ..Settlement::default() };
-    assert_eq!(queue.settle(HOME, token, drained).await.expect("drain"), Settled::Done);
+    assert_eq!(queue.settle(HOME, token, &drained).await.expect("drain"), Settled::Done);
     queue.release(&[HOME], token).await.expect("release");
     run(&mut beside(&server).await, cmd("CONFIG").arg("SET").arg("maxmemory").arg("0")).await;
     append_in_time(&*queue, "room again").await;
@@ -205,7 +205,7 @@ async fn scripts_that_redis_forgot_are_brought_again() {
     run(&mut beside, cmd("SCRIPT").arg("FLUSH")).await;
     let id = append_in_time(&*queue, "a").await;
     let settlement = Settlement { entries: vec![id], ..Settlement::default() };
-    assert_eq!(queue.settle(HOME, token, settlement).await.expect("settle"), Settled::Done);
+    assert_eq!(queue.settle(HOME, token, &settlement).await.expect("settle"), Settled::Done);
 }
 
 #[tokio::test]
@@ -222,7 +222,7 @@ async fn what_a_stranger_put_into_ready_ends_in_quarantine() {
     millrace_queue::chunk::decode(entry.chunk.clone()).expect_err("no chunk");
     let quarantined = vec![(entry.id, "no chunk".to_owned())];
     let settlement = Settlement { quarantined, ..Settlement::default() };
-    queue.settle(HOME, token, settlement).await.expect("settle");
+    queue.settle(HOME, token, &settlement).await.expect("settle");
     let kept = queue.quarantined(HOME).await.expect("quarantined");
     assert_eq!(kept, [(entry.id, "no chunk".to_owned(), Bytes::from_static(b"x\ny"))]);
 }
@@ -235,7 +235,7 @@ async fn a_settlement_that_redis_breaks_off_loses_nothing_and_is_done_by_its_rep
     queue.acquire(&[HOME], token, LEASE).await.expect("acquire");
     let drained = park("drained");
     let parks = vec![drained.clone()];
-    queue.settle(HOME, token, Settlement { parks, ..Settlement::default() }).await.expect("park");
+    queue.settle(HOME, token, &Settlement { parks, ..Settlement::default() }).await.expect("park");
     let (done, bad) = (append_in_time(&*queue, "a").await, append_in_time(&*queue, "b").await);
     let waits = Park { sink: SinkSid::from_u128(2), ..park("waits") };
     let settlement = Settlement {
@@ -250,14 +250,14 @@ async fn a_settlement_that_redis_breaks_off_loses_nothing_and_is_done_by_its_rep
     run(&mut beside, cmd("SET").arg(&set).arg("no sorted set")).await;
     let query = ParkedQuery { until: waits.expires, limit: 10, skip: &[] };
     for _ in 0..2 {
-        queue.settle(HOME, token, settlement.clone()).await.expect_err("it cannot park");
+        queue.settle(HOME, token, &settlement).await.expect_err("it cannot park");
         assert_eq!(queue.depth().await.expect("depth"), 2, "what it consumes still stands");
         let left = queue.parked(HOME, drained.sink, Class::Backlog, query).await.expect("parked");
         assert_eq!(left[0].chunk, Some(Bytes::from_static(b"drained")));
     }
     run(&mut beside, cmd("DEL").arg(&set)).await;
     for expected in [Settled::Done, Settled::Already] {
-        let settled = queue.settle(HOME, token, settlement.clone()).await.expect("settle");
+        let settled = queue.settle(HOME, token, &settlement).await.expect("settle");
         assert_eq!(settled, expected);
         assert_eq!(queue.depth().await.expect("depth"), 0);
         assert_eq!(queue.quarantined(HOME).await.expect("quarantined").len(), 1);
@@ -276,7 +276,7 @@ async fn a_damaged_parked_chunk_does_not_hide_the_others() {
     queue.acquire(&[HOME], token, LEASE).await.expect("acquire");
     let (bad, good) = (park("bad"), park("good"));
     let parks = vec![bad.clone(), good.clone()];
-    queue.settle(HOME, token, Settlement { parks, ..Settlement::default() }).await.expect("park");
+    queue.settle(HOME, token, &Settlement { parks, ..Settlement::default() }).await.expect("park");
     let key = format!("{{mr:1}}:chunk:{}:{}", bad.sink, bad.id.0.simple());
     run(&mut beside(&server).await, cmd("SET").arg(key).arg("\u{1}no frame").arg("KEEPTTL")).await;
     let query = ParkedQuery { until: bad.expires, limit: 10, skip: &[] };
@@ -296,7 +296,7 @@ async fn a_damaged_backlog_does_not_hide_the_others() {
     let [damaged, whole] = [1, 2].map(SinkSid::from_u128);
     let backlogs = vec![(damaged, Some(state.clone())), (whole, Some(state.clone()))];
     let settlement = Settlement { backlogs, ..Settlement::default() };
-    queue.settle(HOME, token, settlement).await.expect("settle");
+    queue.settle(HOME, token, &settlement).await.expect("settle");
     let mut spoil = cmd("HSET").arg("{mr:1}:backlogs").take();
     spoil.arg(damaged.to_string()).arg(b"\xff").arg(b"\xffno sink").arg("");
     run(&mut beside(&server).await, &mut spoil).await;
@@ -318,7 +318,7 @@ async fn every_key_of_a_sink_that_is_drained_is_gone() {
         backlogs: vec![(waits.sink, Some(state))],
         ..Settlement::default()
     };
-    queue.settle(HOME, token, parked).await.expect("park");
+    queue.settle(HOME, token, &parked).await.expect("park");
     let mut beside = beside(&server).await;
     let chunk = format!("{{mr:1}}:chunk:{}:{}", waits.sink, waits.id.0.simple());
     let expires: i64 = cmd("PEXPIRETIME").arg(&chunk).query_async(&mut beside).await.expect("ask");
@@ -328,7 +328,7 @@ async fn every_key_of_a_sink_that_is_drained_is_gone() {
         backlogs: vec![(waits.sink, None)],
         ..Settlement::default()
     };
-    queue.settle(HOME, token, drained).await.expect("drain");
+    queue.settle(HOME, token, &drained).await.expect("drain");
     queue.release(&[HOME], token).await.expect("release");
     let keys: Vec<String> = cmd("KEYS").arg("*").query_async(&mut beside).await.expect("keys");
     assert_eq!(keys, ["mr:meta"]);

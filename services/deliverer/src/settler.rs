@@ -112,18 +112,18 @@ impl Settler {
             self.backlogs.gather(&mut finished, dirty, given);
         settlement.attempts = AttemptReports { attempts: self.tenure.take_reports() };
         if !backlog::is_empty(&settlement) {
-            self.put(settlement).await;
+            self.put(&settlement).await;
         }
         self.tenure.ledger.settled(finished.len());
         self.tenure.tell_lanes(parked, closed);
     }
 
     /// Repeats a settlement until it is in place. Gives the partition up where it is another's, or where the queue refuses for good.
-    async fn put(&self, settlement: Settlement) {
+    async fn put(&self, settlement: &Settlement) {
         let Tenure { partition, token, cx, .. } = &*self.tenure;
         let (mut pause, mut told, mut refusals) = (Duration::from_millis(20), false, 0);
         loop {
-            let error = match cx.queue.settle(*partition, *token, settlement.clone()).await {
+            let error = match cx.queue.settle(*partition, *token, settlement).await {
                 Ok(_) => return,
                 Err(Error::Stale) => return self.lost("another deliverer owns it").await,
                 Err(error) => error,

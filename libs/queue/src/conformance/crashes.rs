@@ -67,7 +67,7 @@ impl Life {
     }
 
     async fn settle(&self, settlement: Settlement) {
-        let settled = self.queue.settle(HOME, self.owner, settlement).await.expect("settle");
+        let settled = self.queue.settle(HOME, self.owner, &settlement).await.expect("settle");
         assert_eq!(settled, Settled::Done);
     }
 }
@@ -114,7 +114,7 @@ async fn a_call_that_is_cut_off_is_done_whole_or_not_at_all(store: &dyn Store, p
         backlogs: vec![(sink(1), Some(state(1)))],
         ..settling([id])
     };
-    let mut settle = queue.settle(HOME, owner, settlement.clone());
+    let mut settle = queue.settle(HOME, owner, &settlement);
     for _ in 0..polls {
         if (&mut settle).now_or_never().is_some() {
             break;
@@ -129,7 +129,7 @@ async fn a_call_that_is_cut_off_is_done_whole_or_not_at_all(store: &dyn Store, p
     let found = snapshot(&*queue, &[sink(1)]).await;
     let counts = (found.ready.len(), found.parked.len(), found.backlogs.len());
     assert!(matches!(counts, (1, 0, 0) | (0, 1, 1)), "{found:?}");
-    let repeated = queue.settle(HOME, owner, settlement).await.expect("repeat");
+    let repeated = queue.settle(HOME, owner, &settlement).await.expect("repeat");
     assert_eq!(repeated == Settled::Done, counts.0 == 1);
     let found = snapshot(&*queue, &[sink(1)]).await;
     assert_eq!((found.ready.len(), found.parked.len(), found.backlogs.len()), (0, 1, 1));

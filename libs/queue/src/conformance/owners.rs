@@ -55,10 +55,10 @@ async fn a_lease_ends_and_its_token_has_lost(queue: &dyn Queue) {
     assert_eq!(queue.renew(&[HOME], old, LONG).await.expect("renew").0, [Ownership::Lost]);
     assert_eq!(queue.acquire(&[HOME], old, LONG).await.expect("acquire"), [Ownership::Lost]);
     queue.release(&[HOME], old).await.expect("release");
-    let settled = queue.settle(HOME, old, settling([id])).await;
+    let settled = queue.settle(HOME, old, &settling([id])).await;
     assert!(matches!(settled, Err(Error::Stale)), "{settled:?}");
     assert_eq!(snapshot(queue, &[]).await, before);
-    let settled = queue.settle(HOME, new, settling([id])).await.expect("settle");
+    let settled = queue.settle(HOME, new, &settling([id])).await.expect("settle");
     assert_eq!(settled, Settled::Done, "the new owner still owns");
 }
 

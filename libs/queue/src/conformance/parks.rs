@@ -37,7 +37,7 @@ async fn parked_chunks_come_by_time_within_limits(queue: &dyn Queue) {
     let delayed = park(sink(1), Class::Delayed, 5, "delayed");
     let other = park(sink(2), Class::Backlog, 1, "other");
     let all = chunks.clone().into_iter().chain([delayed, other]);
-    queue.settle(HOME, owner, parking(all)).await.expect("park");
+    queue.settle(HOME, owner, &parking(all)).await.expect("park");
     assert_eq!(parked_texts(queue, sink(1), Class::Backlog).await, ["a", "b", "c", "d"]);
     assert_eq!(parked_texts(queue, sink(1), Class::Delayed).await, ["delayed"]);
     let first = queue.first_parked(HOME, sink(1), Class::Backlog).await.expect("first");
@@ -64,9 +64,9 @@ async fn a_repeated_park_is_the_same_park(queue: &dyn Queue) {
         backlogs: vec![(sink(1), Some(state(3)))],
         ..parking([park(sink(1), Class::Backlog, 7, "a")])
     };
-    queue.settle(HOME, owner, settlement.clone()).await.expect("park");
+    queue.settle(HOME, owner, &settlement).await.expect("park");
     let before = snapshot(queue, &[sink(1)]).await;
-    let repeated = queue.settle(HOME, owner, settlement).await.expect("repeat");
+    let repeated = queue.settle(HOME, owner, &settlement).await.expect("repeat");
     assert_eq!(repeated, Settled::Done, "it consumes nothing");
     assert_eq!(snapshot(queue, &[sink(1)]).await, before);
 }
@@ -74,13 +74,13 @@ async fn a_repeated_park_is_the_same_park(queue: &dyn Queue) {
 async fn what_is_unparked_is_gone(queue: &dyn Queue) {
     let owner = owner(queue).await;
     let (a, b) = (park(sink(1), Class::Backlog, 1, "a"), park(sink(1), Class::Backlog, 2, "b"));
-    queue.settle(HOME, owner, parking([a.clone(), b.clone()])).await.expect("park");
+    queue.settle(HOME, owner, &parking([a.clone(), b.clone()])).await.expect("park");
     let wrong_set = Park { class: Class::Delayed, ..a.clone() };
-    let settled = queue.settle(HOME, owner, unparking([&wrong_set])).await.expect("settle");
+    let settled = queue.settle(HOME, owner, &unparking([&wrong_set])).await.expect("settle");
     assert_eq!(settled, Settled::Already);
     assert_eq!(parked_texts(queue, sink(1), Class::Backlog).await, ["a", "b"]);
     for expected in [Settled::Done, Settled::Already] {
-        let settled = queue.settle(HOME, owner, unparking([&a])).await.expect("settle");
+        let settled = queue.settle(HOME, owner, &unparking([&a])).await.expect("settle");
         assert_eq!(settled, expected);
         assert_eq!(parked_texts(queue, sink(1), Class::Backlog).await, ["b"]);
     }
@@ -89,11 +89,11 @@ async fn what_is_unparked_is_gone(queue: &dyn Queue) {
 async fn a_chunk_moves_between_sets_in_one_step(queue: &dyn Queue) {
     let owner = owner(queue).await;
     let due = park(sink(1), Class::Delayed, 1, "a");
-    queue.settle(HOME, owner, parking([due.clone()])).await.expect("park");
+    queue.settle(HOME, owner, &parking([due.clone()])).await.expect("park");
     let again = Park { class: Class::Backlog, at: Timestamp::from_millis(8), ..due.clone() };
     let moved = Settlement { parks: vec![again], ..unparking([&due]) };
-    assert_eq!(queue.settle(HOME, owner, moved.clone()).await.expect("move"), Settled::Done);
-    assert_eq!(queue.settle(HOME, owner, moved).await.expect("repeat"), Settled::Already);
+    assert_eq!(queue.settle(HOME, owner, &moved).await.expect("move"), Settled::Done);
+    assert_eq!(queue.settle(HOME, owner, &moved).await.expect("repeat"), Settled::Already);
     assert!(parked(queue, sink(1), Class::Delayed).await.is_empty());
     assert_eq!(parked_texts(queue, sink(1), Class::Backlog).await, ["a"]);
 }
@@ -101,10 +101,10 @@ async fn a_chunk_moves_between_sets_in_one_step(queue: &dyn Queue) {
 async fn a_chunk_is_parked_again_in_one_step(queue: &dyn Queue) {
     let owner = owner(queue).await;
     let first = park(sink(1), Class::Backlog, 1, "a");
-    queue.settle(HOME, owner, parking([first.clone()])).await.expect("park");
+    queue.settle(HOME, owner, &parking([first.clone()])).await.expect("park");
     let later = Park { at: Timestamp::from_millis(8), ..first.clone() };
     let again = Settlement { parks: vec![later], ..unparking([&first]) };
-    assert_eq!(queue.settle(HOME, owner, again).await.expect("park again"), Settled::Done);
+    assert_eq!(queue.settle(HOME, owner, &again).await.expect("park again"), Settled::Done);
     assert_eq!(parked_texts(queue, sink(1), Class::Backlog).await, ["a"]);
     let at = queue.first_parked(HOME, sink(1), Class::Backlog).await.expect("first");
     assert_eq!(at, Some(Timestamp::from_millis(8)));
@@ -123,11 +123,11 @@ async fn an_expired_chunk_is_named_without_its_bytes(queue: &dyn Queue) {
         Park { expires: Timestamp::from_millis(i64::MIN), ..expiring(26, "ancient") },
     );
     let all = [kept.clone(), gone.clone(), ancient.clone()];
-    queue.settle(HOME, owner, parking(all.clone())).await.expect("park");
+    queue.settle(HOME, owner, &parking(all.clone())).await.expect("park");
     let found = parked(queue, sink(1), Class::Backlog).await;
     let found: Vec<_> = found.into_iter().map(|chunk| (chunk.id, chunk.chunk)).collect();
     assert_eq!(found, [(kept.id, Some(kept.chunk.clone())), (gone.id, None), (ancient.id, None)]);
-    let settled = queue.settle(HOME, owner, unparking(&all)).await.expect("settle");
+    let settled = queue.settle(HOME, owner, &unparking(&all)).await.expect("settle");
     assert_eq!(settled, Settled::Done, "what expired is there to be settled");
     assert!(parked(queue, sink(1), Class::Backlog).await.is_empty());
 }
@@ -141,9 +141,9 @@ async fn backlogs_hold_the_last_state_of_each_sink(queue: &dyn Queue) {
         (sink(2), Some(BacklogState::default())),
         (sink(3), Some(state(3))),
     ]);
-    queue.settle(HOME, owner, first).await.expect("settle");
+    queue.settle(HOME, owner, &first).await.expect("settle");
     let second = set(vec![(sink(1), Some(state(5))), (sink(3), None), (sink(4), None)]);
-    queue.settle(HOME, owner, second).await.expect("settle");
+    queue.settle(HOME, owner, &second).await.expect("settle");
     let found = snapshot(queue, &[]).await.backlogs;
     assert_eq!(found, [(sink(1), state(5)), (sink(2), BacklogState::default())]);
     assert!(queue.backlogs(Partition(0)).await.expect("backlogs").is_empty());
@@ -156,7 +156,7 @@ async fn a_sink_with_something_parked_stays_listed(queue: &dyn Queue) {
     let listed = |state| vec![(sink(1), state)];
     let parks = parking([backlog.clone(), delayed.clone()]);
     let settle = |settlement: Settlement| async move {
-        queue.settle(HOME, owner, settlement).await.expect("settle");
+        queue.settle(HOME, owner, &settlement).await.expect("settle");
         queue.backlogs(HOME).await.expect("backlogs")
     };
     let unlisted = Settlement { backlogs: listed(None), ..parks };
@@ -181,16 +181,17 @@ async fn large_chunks_and_thousands_of_sinks_are_parked(queue: Arc<dyn Queue>) {
         })
         .collect();
     let large = Park { chunk: noise.clone(), ..park(sink(1), Class::Backlog, 1, "") };
-    queue.settle(HOME, owner, parking([large])).await.expect("park");
+    queue.settle(HOME, owner, &parking([large])).await.expect("park");
     assert_eq!(parked(&*queue, sink(1), Class::Backlog).await[0].chunk, Some(noise));
     let started = tokio::time::Instant::now();
+    let queue = &queue;
     let settle = |batch: u128| {
         let sinks = (0..500).map(|n| sink(1_000 + batch * 500 + n));
         let settlement = Settlement {
             backlogs: sinks.clone().map(|sink| (sink, Some(state(1)))).collect(),
             ..parking(sinks.map(|sink| park(sink, Class::Backlog, 1, "x")))
         };
-        queue.settle(HOME, owner, settlement)
+        async move { queue.settle(HOME, owner, &settlement).await }
     };
     let settled = join_all((0..10).map(settle)).await;
     assert!(settled.into_iter().all(|settled| matches!(settled, Ok(Settled::Done))));

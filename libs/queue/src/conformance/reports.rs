@@ -30,7 +30,7 @@ async fn report_drops(queue: &dyn Queue, partitions: &[Partition], count: usize)
         for n in 0..count {
             let drops = drop_of(format!("{}-{n}", partition.0));
             let settlement = Settlement { drops, ..Settlement::default() };
-            queue.settle(*partition, owner, settlement).await.expect("settle");
+            queue.settle(*partition, owner, &settlement).await.expect("settle");
         }
     }
     queue.release(partitions, owner).await.expect("release");
@@ -110,7 +110,9 @@ async fn attempts_are_bounded_and_drops_are_not(queue: Arc<dyn Queue>) {
     for _ in 0..10 {
         let settles = (0..60).map(|n| {
             let (attempts, drops) = (attempt(n.to_string()), drop_of(n.to_string()));
-            queue.settle(HOME, owner, Settlement { attempts, drops, ..Settlement::default() })
+            let settlement = Settlement { attempts, drops, ..Settlement::default() };
+            let queue = &queue;
+            async move { queue.settle(HOME, owner, &settlement).await }
         });
         assert!(join_all(settles).await.iter().all(Result::is_ok));
     }

@@ -34,7 +34,7 @@ async fn everything(queue: &dyn Queue, owner: Token) -> (Settlement, Park, [Entr
     let drained = park(sink(1), Class::Backlog, 5, "drained");
     let first =
         Settlement { backlogs: vec![(sink(1), Some(state(1)))], ..parking([drained.clone()]) };
-    queue.settle(HOME, owner, first).await.expect("park");
+    queue.settle(HOME, owner, &first).await.expect("park");
     let settlement = Settlement {
         entries: vec![done],
         quarantined: vec![(bad, "undecodable".into())],
@@ -56,14 +56,14 @@ async fn reports_found(queue: &dyn Queue) -> (usize, usize) {
 async fn a_settlement_is_done_whole_and_its_repeat_changes_nothing(queue: &dyn Queue) {
     let owner = owner(queue).await;
     let (settlement, _, [_, bad]) = everything(queue, owner).await;
-    let settled = queue.settle(HOME, owner, settlement.clone()).await.expect("settle");
+    let settled = queue.settle(HOME, owner, &settlement).await.expect("settle");
     assert_eq!(settled, Settled::Done);
     let after = snapshot(queue, &[sink(1), sink(2)]).await;
     assert_eq!(after.ready.iter().map(|(_, chunk)| chunk).collect::<Vec<_>>(), ["stays"]);
     assert_eq!(after.quarantined, [(bad, "undecodable".into(), Bytes::from_static(b"bad"))]);
     assert_eq!(after.backlogs, [(sink(2), state(2))]);
     assert_eq!(after.parked.len(), 1, "{:?}", after.parked);
-    let repeated = queue.settle(HOME, owner, settlement).await.expect("repeat");
+    let repeated = queue.settle(HOME, owner, &settlement).await.expect("repeat");
     assert_eq!(repeated, Settled::Already);
     assert_eq!(snapshot(queue, &[sink(1), sink(2)]).await, after);
     assert_eq!(reports_found(queue).await, (1, 1), "reported once");
@@ -73,12 +73,12 @@ async fn a_stale_token_changes_nothing(queue: &dyn Queue) {
     let owner = owner(queue).await;
     let (settlement, ..) = everything(queue, owner).await;
     let before = snapshot(queue, &[sink(1), sink(2)]).await;
-    let never_held = queue.settle(HOME, token(), settlement.clone()).await;
+    let never_held = queue.settle(HOME, token(), &settlement).await;
     assert!(matches!(never_held, Err(Error::Stale)), "{never_held:?}");
-    let unowned = queue.settle(Partition(2), owner, settlement.clone()).await;
+    let unowned = queue.settle(Partition(2), owner, &settlement).await;
     assert!(matches!(unowned, Err(Error::Stale)), "{unowned:?}");
     queue.release(&[HOME], owner).await.expect("release");
-    let released = queue.settle(HOME, owner, settlement).await;
+    let released = queue.settle(HOME, owner, &settlement).await;
     assert!(matches!(released, Err(Error::Stale)), "{released:?}");
     assert_eq!(snapshot(queue, &[sink(1), sink(2)]).await, before);
     assert_eq!(reports_found(queue).await, (0, 0));
@@ -87,21 +87,21 @@ async fn a_stale_token_changes_nothing(queue: &dyn Queue) {
 async fn what_is_partly_left_is_done_whole(queue: &dyn Queue) {
     let owner = owner(queue).await;
     let (a, b) = (append(queue, "a").await, append(queue, "b").await);
-    queue.settle(HOME, owner, settling([a])).await.expect("settle");
+    queue.settle(HOME, owner, &settling([a])).await.expect("settle");
     let both =
         Settlement { parks: vec![park(sink(1), Class::Backlog, 1, "b")], ..settling([a, b]) };
-    assert_eq!(queue.settle(HOME, owner, both).await.expect("settle"), Settled::Done);
+    assert_eq!(queue.settle(HOME, owner, &both).await.expect("settle"), Settled::Done);
     assert!(standing(queue, HOME).await.is_empty());
     assert_eq!(parked_texts(queue, sink(1), Class::Backlog).await, ["b"]);
     let nothing = Settlement::default();
-    assert_eq!(queue.settle(HOME, owner, nothing).await.expect("settle"), Settled::Done);
+    assert_eq!(queue.settle(HOME, owner, &nothing).await.expect("settle"), Settled::Done);
 }
 
 async fn one_of_concurrent_repeats_does_it(queue: Arc<dyn Queue>) {
     let owner = owner(&*queue).await;
     let id = append(&*queue, "a").await;
     let settlement = Settlement { drops: drop_of("EZ1"), ..settling([id]) };
-    let settles = (0..20).map(|_| queue.settle(HOME, owner, settlement.clone()));
+    let settles = (0..20).map(|_| queue.settle(HOME, owner, &settlement));
     let settled: Vec<_> = join_all(settles).await.into_iter().map(|s| s.expect("settle")).collect();
     let done = settled.iter().filter(|settled| **settled == Settled::Done).count();
     assert_eq!(done, 1, "{settled:?}");
@@ -115,7 +115,7 @@ async fn concurrent_settlements_are_all_done(queue: Arc<dyn Queue>) {
         let parks = vec![park(sink(n as u128 % 7), Class::Backlog, 1, &n.to_string())];
         let settlement = Settlement { parks, ..settling([*id]) };
         let queue = Arc::clone(&queue);
-        async move { queue.settle(HOME, owner, settlement).await.expect("settle") }
+        async move { queue.settle(HOME, owner, &settlement).await.expect("settle") }
     };
     let settled = join_all(ids.iter().enumerate().map(settle)).await;
     assert!(settled.iter().all(|settled| *settled == Settled::Done));
@@ -136,7 +136,7 @@ async fn quarantine_keeps_the_raw_bytes_and_the_reason(queue: &dyn Queue) {
         ..Settlement::default()
     };
     for expected in [Settled::Done, Settled::Already] {
-        let settled = queue.settle(HOME, owner, settlement.clone()).await.expect("settle");
+        let settled = queue.settle(HOME, owner, &settlement).await.expect("settle");
         assert_eq!(settled, expected);
         let found = queue.quarantined(HOME).await.expect("quarantined");
         assert_eq!(found, [(id, "nobody survives it".into(), raw.clone())]);
@@ -150,10 +150,10 @@ async fn a_settlement_reaches_its_partition_only(queue: &dyn Queue) {
     queue.acquire(&[Partition(2)], owner, LONG).await.expect("acquire");
     let id = append(queue, "a").await;
     let parked = park(sink(1), Class::Backlog, 1, "p");
-    queue.settle(HOME, owner, parking([parked.clone()])).await.expect("park");
+    queue.settle(HOME, owner, &parking([parked.clone()])).await.expect("park");
     let before = snapshot(queue, &[sink(1)]).await;
     let elsewhere = Settlement { entries: vec![id], ..unparking([&parked]) };
-    let settled = queue.settle(Partition(2), owner, elsewhere).await.expect("settle");
+    let settled = queue.settle(Partition(2), owner, &elsewhere).await.expect("settle");
     assert_eq!(settled, Settled::Already, "it is not there");
     assert_eq!(snapshot(queue, &[sink(1)]).await, before);
 }

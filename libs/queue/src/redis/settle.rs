@@ -1,5 +1,6 @@
 //! Settling: a settlement becomes the keys and arguments of `settle.lua`, in the order in which it takes them.
 
+use bytes::Bytes;
 use millrace_domain::Partition;
 use prost::Message;
 
@@ -19,14 +20,14 @@ impl RedisQueue {
         &self,
         partition: Partition,
         token: Token,
-        mut settlement: Settlement,
+        settlement: &Settlement,
     ) -> Result<Settled> {
         let operation = || format!("settle in partition {}", partition.0);
-        backlog::name_unparked(&mut settlement);
-        settlement.parks = compress_parks(settlement.parks)
+        let chunks = compress_parks(&settlement.parks)
             .await
             .map_err(|error| Error::Unavailable { operation: operation(), source: error.into() })?;
-        let call = call(&self.keys, partition, token, settlement, self.attempts_max);
+        let call = Written { keys: &self.keys, partition, settlement, chunks }
+            .call(token, self.attempts_max);
         let answer: Vec<i64> =
             self.link.call(&call).await.map_err(|failure| failure.during(operation))?;
         match answer.as_slice() {
@@ -40,63 +41,73 @@ impl RedisQueue {
     }
 }
 
-fn call(
-    keys: &Keys,
+/// A settlement to write, and the chunks it parks as they are stored.
+struct Written<'a> {
+    keys: &'a Keys,
     partition: Partition,
-    token: Token,
-    settlement: Settlement,
-    attempts_max: u64,
-) -> Call {
-    let mut call = SCRIPTS.settle.call();
-    call.key(keys.owner(partition))
-        .key(keys.ready(partition))
-        .key(keys.backlogs(partition))
-        .key(keys.quarantine(partition))
-        .key(keys.reports(partition, ReportKind::Attempts))
-        .key(keys.reports(partition, ReportKind::Drops));
-    call.arg(text(token));
-    consumed(&mut call, keys, partition, &settlement);
-    kept(&mut call, keys, partition, &settlement);
-    // No reports encode to nothing, which the script does not append.
-    call.bytes(settlement.attempts.encode_to_vec()).arg(attempts_max);
-    call.bytes(settlement.drops.encode_to_vec());
-    call
+    settlement: &'a Settlement,
+    chunks: Vec<Bytes>,
 }
 
-/// What is done with.
-fn consumed(call: &mut Call, keys: &Keys, partition: Partition, settlement: &Settlement) {
-    call.arg(settlement.quarantined.len());
-    for (id, reason) in &settlement.quarantined {
-        call.arg(id).arg(reason);
+impl Written<'_> {
+    fn call(self, token: Token, attempts_max: u64) -> Call {
+        let Self { keys, partition, settlement, .. } = self;
+        let mut call = SCRIPTS.settle.call();
+        call.key(keys.owner(partition))
+            .key(keys.ready(partition))
+            .key(keys.backlogs(partition))
+            .key(keys.quarantine(partition))
+            .key(keys.reports(partition, ReportKind::Attempts))
+            .key(keys.reports(partition, ReportKind::Drops));
+        call.arg(text(token));
+        self.consumed(&mut call);
+        self.kept(&mut call);
+        // No reports encode to nothing, which the script does not append.
+        call.bytes(settlement.attempts.encode_to_vec()).arg(attempts_max);
+        call.bytes(settlement.drops.encode_to_vec());
+        call
     }
-    call.arg(settlement.entries.len());
-    for id in &settlement.entries {
-        call.arg(id);
-    }
-    call.arg(settlement.unparked.len());
-    for (sink, class, id) in &settlement.unparked {
-        call.arg(id.0.simple());
-        call.key(keys.parked(partition, *sink, *class)).key(keys.chunk(partition, *sink, *id));
-    }
-}
 
-/// What waits.
-fn kept(call: &mut Call, keys: &Keys, partition: Partition, settlement: &Settlement) {
-    call.arg(settlement.parks.len());
-    for park in &settlement.parks {
-        // Redis takes no expiry before 1970.
-        let expires = park.expires.plus(KEPT_AFTER_WINDOW).as_millis().max(1);
-        call.arg(park.id.0.simple()).arg(park.at.as_millis()).arg(expires);
-        call.bytes(park.chunk.clone());
-        call.key(keys.parked(partition, park.sink, park.class));
-        call.key(keys.chunk(partition, park.sink, park.id));
+    /// What is done with.
+    fn consumed(&self, call: &mut Call) {
+        let Self { keys, partition, settlement, .. } = self;
+        call.arg(settlement.quarantined.len());
+        for (id, reason) in &settlement.quarantined {
+            call.arg(id).arg(reason);
+        }
+        call.arg(settlement.entries.len());
+        for id in &settlement.entries {
+            call.arg(id);
+        }
+        call.arg(settlement.unparked.len());
+        for (sink, class, id) in &settlement.unparked {
+            call.arg(id.0.simple());
+            call.key(keys.parked(*partition, *sink, *class));
+            call.key(keys.chunk(*partition, *sink, *id));
+        }
     }
-    call.arg(settlement.backlogs.len());
-    for (sink, state) in &settlement.backlogs {
-        call.arg(sink).arg(u8::from(state.is_some()));
-        call.bytes(state.as_ref().map(Message::encode_to_vec).unwrap_or_default());
-        for class in [Class::Backlog, Class::Delayed] {
-            call.key(keys.parked(partition, *sink, class));
+
+    /// What waits.
+    fn kept(&self, call: &mut Call) {
+        let Self { keys, partition, settlement, chunks } = self;
+        call.arg(settlement.parks.len());
+        for (park, chunk) in settlement.parks.iter().zip(chunks) {
+            // Redis takes no expiry before 1970.
+            let expires = park.expires.plus(KEPT_AFTER_WINDOW).as_millis().max(1);
+            call.arg(park.id.0.simple()).arg(park.at.as_millis()).arg(expires);
+            call.bytes(chunk.clone());
+            call.key(keys.parked(*partition, park.sink, park.class));
+            call.key(keys.chunk(*partition, park.sink, park.id));
+        }
+        let mut backlogs = settlement.backlogs.clone();
+        backlog::name_unparked(&mut backlogs, &settlement.unparked);
+        call.arg(backlogs.len());
+        for (sink, state) in &backlogs {
+            call.arg(sink).arg(u8::from(state.is_some()));
+            call.bytes(state.as_ref().map(Message::encode_to_vec).unwrap_or_default());
+            for class in [Class::Backlog, Class::Delayed] {
+                call.key(keys.parked(*partition, *sink, class));
+            }
         }
     }
 }

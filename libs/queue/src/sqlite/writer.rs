@@ -226,7 +226,7 @@ mod tests {
         bound(&queue, 10_000).await;
         queue.append(HOME, chunk).await.expect("append");
         let settlement = Settlement { entries: vec![first], ..Settlement::default() };
-        assert_eq!(queue.settle(HOME, token, settlement).await.expect("settle"), Settled::Done);
+        assert_eq!(queue.settle(HOME, token, &settlement).await.expect("settle"), Settled::Done);
         assert_eq!(queue.depth().await.expect("depth"), taken, "what did not fit is not there");
     }
 }

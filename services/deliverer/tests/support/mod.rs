@@ -173,7 +173,7 @@ pub(crate) async fn park(queue: &Arc<dyn Queue>, class: Class, chunk: Bytes) {
         backlogs: vec![(sid(1), Some(state))],
         ..Settlement::default()
     };
-    queue.settle(home(), token, settlement).await.expect("settled");
+    queue.settle(home(), token, &settlement).await.expect("settled");
     queue.release(&[home()], token).await.expect("released");
 }
 
