@@ -8,7 +8,7 @@
 //! | event type, schema, schema version | [`schema`] |
 //! | event (a CloudEvent 1.0) and its refusals | [`event`], [`refusal`] |
 //! | route: which sinks an event goes to, at which version | [`matching`], [`projection`] |
-//! | outcome of an attempt, backoff, breaker | [`outcome`], [`backoff`], [`breaker`] |
+//! | outcome of an attempt, backoff, breaker, rate limit | [`outcome`], [`backoff`], [`breaker`], [`rate`] |
 //! | what a request is signed with | [`signature`] |
 //! | which addresses may be delivered to | [`destination`] |
 //! | the version of a configuration | [`version`] |
@@ -24,6 +24,7 @@ pub mod matching;
 pub mod outcome;
 pub mod partition;
 pub mod projection;
+pub mod rate;
 pub mod refusal;
 pub mod schema;
 pub mod secret;
