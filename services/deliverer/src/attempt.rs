@@ -4,33 +4,34 @@ use std::sync::Arc;
 
 use millrace_domain::Timestamp;
 use millrace_sinks::{Attempt, Driver, SinkSpec};
-use tokio::sync::OwnedSemaphorePermit;
 
-use crate::parcel::Parcel;
+use crate::{budget::Place, parcel::Parcel};
 
-/// A request that has ended.
-pub(crate) struct Done {
+/// A request to send.
+pub(crate) struct Request {
     pub(crate) parcels: Vec<Parcel>,
     pub(crate) spec: Arc<SinkSpec>,
     pub(crate) started: Timestamp,
+    /// It finds out whether the sink is back.
+    pub(crate) probe: bool,
+}
+
+/// A request that has ended.
+pub(crate) struct Done {
+    pub(crate) request: Request,
     pub(crate) attempt: Attempt,
 }
 
-/// Sends `parcels` in one request. Dropped, it abandons the request, and its parcels are parked.
-pub(crate) async fn send(
-    driver: Arc<dyn Driver>,
-    spec: Arc<SinkSpec>,
-    parcels: Vec<Parcel>,
-    started: Timestamp,
-    place: OwnedSemaphorePermit,
-) -> Done {
-    let deliveries: Vec<_> = parcels.iter().map(Parcel::delivery).collect();
-    let attempt = driver.deliver(&spec, &deliveries, started.as_millis().div_euclid(1_000)).await;
+/// Sends a request. Dropped, it abandons it, and its parcels are parked.
+pub(crate) async fn send(driver: Arc<dyn Driver>, request: Request, place: Place) -> Done {
+    let deliveries: Vec<_> = request.parcels.iter().map(Parcel::delivery).collect();
+    let now_seconds = request.started.as_millis().div_euclid(1_000);
+    let attempt = driver.deliver(&request.spec, &deliveries, now_seconds).await;
     drop(place);
     debug_assert_eq!(
         attempt.outcomes.len(),
-        parcels.len(),
+        request.parcels.len(),
         "a driver gives one outcome for each event"
     );
-    Done { parcels, spec, started, attempt }
+    Done { request, attempt }
 }

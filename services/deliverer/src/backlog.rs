@@ -1,14 +1,17 @@
 //! What a settlement says of the events that were not delivered: which wait, in which parked chunks, and which are
 //! given up. Pure: time and ids are given.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
-use millrace_domain::{SinkSid, Timestamp, breaker};
-use millrace_proto::internal::{BacklogState, Chunk, ChunkEvent, DropReport, DropReports, Variant};
+use millrace_domain::{
+    SinkSid, Timestamp,
+    breaker::{self, Cause, Open},
+    sink::delivery::DELIVERY_WINDOW_MAX,
+};
+use millrace_proto::internal::{
+    BacklogState, BreakerCause, Chunk, ChunkEvent, DropReport, DropReports, Variant,
+};
 use millrace_queue::{
     Class, Park, ParkedId, Settlement,
     chunk::{self, CHUNK_MAX_BYTES, CHUNK_MAX_EVENTS},
@@ -43,7 +46,6 @@ pub(crate) struct Closed {
 /// What gathering is given.
 pub(crate) struct Given<'a> {
     pub(crate) now: Timestamp,
-    pub(crate) window: Duration,
     pub(crate) breakers: &'a HashMap<SinkSid, breaker::State>,
     /// Sinks that have nothing parked, whatever was counted: a chunk that was forgotten or unreadable is not counted out.
     pub(crate) emptied: &'a HashSet<SinkSid>,
@@ -151,7 +153,8 @@ impl Backlogs {
         state.events += leftovers.len() as u64;
         state.bytes += chunk.len() as u64;
         gathered.parked.push((sink, class, at));
-        let expires = newest.plus(given.window).max(at);
+        // Kept for as long as any window can be: one that is lengthened holds for what is parked already.
+        let expires = newest.plus(DELIVERY_WINDOW_MAX).max(at);
         gathered.settlement.parks.push(Park {
             sink,
             id: (given.new_id)(),
@@ -177,7 +180,13 @@ impl Backlogs {
             }
             let breaker = breakers.get(&sink).copied().unwrap_or_default();
             state.failures = breaker.failures;
-            state.next_probe_ms = breaker.next_probe.map_or(0, Timestamp::as_millis);
+            state.next_probe_ms = breaker.open.map_or(0, |open| open.next_probe.as_millis());
+            state.opened_ms = breaker.open.map_or(0, |open| open.since.as_millis());
+            state.set_opened_by(match breaker.open.map(|open| open.cause) {
+                None => BreakerCause::Unspecified,
+                Some(Cause::InARow) => BreakerCause::InARow,
+                Some(Cause::HalfOfRecent) => BreakerCause::HalfOfRecent,
+            });
             settlement.backlogs.push((sink, Some(state.clone())));
         }
     }
@@ -185,9 +194,16 @@ impl Backlogs {
 
 /// The state of the breaker that a backlog remembers.
 pub(crate) fn breaker_state(state: &BacklogState) -> breaker::State {
-    let next_probe =
-        (state.next_probe_ms != 0).then(|| Timestamp::from_millis(state.next_probe_ms));
-    breaker::State { failures: state.failures, next_probe }
+    let open = Open {
+        next_probe: Timestamp::from_millis(state.next_probe_ms),
+        since: Timestamp::from_millis(state.opened_ms),
+        cause: match state.opened_by() {
+            BreakerCause::HalfOfRecent => Cause::HalfOfRecent,
+            BreakerCause::Unspecified | BreakerCause::InARow => Cause::InARow,
+        },
+    };
+    // Only an open one has a next probe.
+    breaker::State { failures: state.failures, open: (state.next_probe_ms != 0).then_some(open) }
 }
 
 /// Cuts leftovers into parts that fit a chunk; an event that is larger than a chunk is a part of its own.
@@ -277,13 +293,7 @@ mod tests {
             next += 1;
             ParkedId(Uuid::from_u128(next))
         };
-        let given = Given {
-            now: NOW,
-            window: Duration::from_secs(60),
-            breakers: &breakers,
-            emptied: &emptied,
-            new_id: &mut new_id,
-        };
+        let given = Given { now: NOW, breakers: &breakers, emptied: &emptied, new_id: &mut new_id };
         backlogs.gather(&mut finished, &HashSet::new(), given)
     }
 

@@ -18,7 +18,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::config::DeliverySettings;
+use crate::{budget::Budget, config::DeliverySettings};
 
 /// What all tenures and lanes share.
 pub(crate) struct Context {
@@ -28,8 +28,8 @@ pub(crate) struct Context {
     pub(crate) watch: Watch,
     pub(crate) delivery: DeliverySettings,
     pub(crate) clock: QueueClock,
-    /// Places for requests, of the process. Fair: first come, first served.
-    pub(crate) in_flight: Arc<Semaphore>,
+    /// Places for requests, of the process.
+    pub(crate) in_flight: Arc<Budget>,
     pub(crate) unsettled: Arc<Unsettled>,
     pub(crate) parked: ParkedBudget,
 }

@@ -17,7 +17,10 @@ mod batch;
 mod concurrency;
 mod drain;
 mod outcome;
+mod pace;
+mod probe;
 pub(crate) mod run;
+mod send;
 
 /// The shared side of a lane: the reader and the settler put in, its task takes out.
 #[derive(Debug)]
@@ -85,6 +88,11 @@ impl Lane {
             taken.push(parcel);
         }
         taken
+    }
+
+    /// How many fresh parcels wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().fresh.len()
     }
 
     /// Since when the oldest fresh parcel has waited.

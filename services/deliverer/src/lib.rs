@@ -6,6 +6,7 @@
 //! | what happens while one is? | `tenure`, `reader`, `settler` |
 //! | what is still to be done of a chunk? | `parcel` |
 //! | when does a sink get its events? | `lane`, `attempt` |
+//! | who may send next? | `budget` |
 //! | what waits, and where? | `backlog` |
 //!
 //! The invariant: **a chunk leaves `ready` only when every (event, sink) in it is delivered, parked, quarantined or
@@ -23,17 +24,18 @@ use millrace_queue::{
 use millrace_runtime::{Process, Readiness, admin, grpc::standard_routes, server, telemetry};
 use millrace_sinks::{Drivers, HttpOptions};
 use millrace_watch::{Client, View, Watch};
-use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use uuid::Uuid;
 
 use crate::{
+    budget::Budget,
     context::{Context, ParkedBudget, QueueClock, Unsettled},
     ownership::{Owner, Tenures},
 };
 
 mod attempt;
 mod backlog;
+mod budget;
 pub mod config;
 mod context;
 mod grpc;
@@ -79,7 +81,7 @@ pub async fn build(
         drivers: Drivers::new(&http)?,
         watch,
         clock,
-        in_flight: Arc::new(Semaphore::new(settings.delivery.in_flight)),
+        in_flight: Budget::new(settings.delivery.in_flight),
         unsettled: Unsettled::new(settings.delivery.unsettled_bytes),
         parked: ParkedBudget::new(settings.delivery.unsettled_bytes),
         delivery: settings.delivery.clone(),

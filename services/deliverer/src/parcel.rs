@@ -232,6 +232,14 @@ impl Parcel {
         &self.event.id
     }
 
+    /// The parked chunk that it is of; `None`: it is fresh.
+    pub(crate) fn parked_as(&self) -> Option<ParkedId> {
+        match self.chunk.source {
+            Source::Parked { id, .. } => Some(id),
+            Source::Ready(_) => None,
+        }
+    }
+
     /// What the driver gets.
     pub(crate) fn delivery(&self) -> Delivery {
         Delivery {

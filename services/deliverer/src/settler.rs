@@ -103,7 +103,6 @@ impl Settler {
         let (breakers, emptied) = (self.tenure.breakers(), self.tenure.take_emptied());
         let given = Given {
             now: cx.clock.now(),
-            window: cx.delivery.window,
             breakers: &breakers,
             emptied: &emptied,
             new_id: &mut || ParkedId(Uuid::now_v7()),

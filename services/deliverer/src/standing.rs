@@ -1,6 +1,6 @@
 //! What the configuration says of a sink: whether its events may be sent.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use millrace_domain::{AccountStatus, SinkSid};
 use millrace_proto::internal::DropReason;
@@ -13,25 +13,30 @@ pub(crate) enum Standing {
     /// Deliver to it.
     Live(Arc<SinkSpec>),
     /// Keep its events: it is not known yet or paused, or its account is suspended.
-    Held,
+    Held {
+        /// The window it asks for, where it is known.
+        window: Option<Duration>,
+    },
     /// Give its events up.
     Gone(DropReason),
 }
 
 /// Looks a sink up. Without a configuration everything is held.
 pub(crate) fn of(configuration: Option<&Configuration>, sid: SinkSid) -> Standing {
-    let Some(configuration) = configuration else { return Standing::Held };
+    let unknown = Standing::Held { window: None };
+    let Some(configuration) = configuration else { return unknown };
     let sink = match configuration.sink(sid) {
         Some(Sink::Live(sink)) => sink,
         Some(Sink::Deleted { .. }) => return Standing::Gone(DropReason::SinkDeleted),
-        None => return Standing::Held,
+        None => return unknown,
     };
-    let Some(account) = configuration.account(sink.account) else { return Standing::Held };
-    let Some(auth_token) = account.auth_token.clone() else { return Standing::Held };
+    let held = Standing::Held { window: sink.delivery.window };
+    let Some(account) = configuration.account(sink.account) else { return held };
+    let Some(auth_token) = account.auth_token.clone() else { return held };
     match account.status {
         AccountStatus::Closed => Standing::Gone(DropReason::AccountClosed),
-        AccountStatus::Suspended => Standing::Held,
-        AccountStatus::Active if sink.delivery.paused => Standing::Held,
+        AccountStatus::Suspended => held,
+        AccountStatus::Active if sink.delivery.paused => held,
         AccountStatus::Active => Standing::Live(Arc::new(SinkSpec {
             sid,
             account: sink.account,

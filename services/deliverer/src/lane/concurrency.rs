@@ -16,6 +16,12 @@ impl Concurrency {
         Self { limit: START.min(max), max }
     }
 
+    /// Changes the most that it may grow to.
+    pub(super) fn set_max(&mut self, max: u32) {
+        self.max = f64::from(max.max(1));
+        self.limit = self.limit.min(self.max);
+    }
+
     /// Requests at once, now.
     pub(super) fn limit(&self) -> usize {
         // Between 1 and a u32: the cast is exact.
@@ -59,5 +65,9 @@ mod tests {
         (0..10).for_each(|_| concurrency.succeeded());
         assert_eq!(concurrency.limit(), 4);
         assert_eq!(Concurrency::new(2).limit(), 2);
+        concurrency.set_max(3);
+        assert_eq!(concurrency.limit(), 3);
+        concurrency.set_max(64);
+        assert_eq!(concurrency.limit(), 3, "it grows by successes only");
     }
 }

@@ -7,7 +7,10 @@ use millrace_proto::internal::DropReason;
 use millrace_queue::{Class, ParkedChunk, ParkedId, ParkedQuery, Result};
 use tokio::time::Instant;
 
-use super::run::{EXPIRY_INTERVAL, Runner, drop_expired};
+use super::{
+    run::{EXPIRY_INTERVAL, Runner},
+    send::drop_expired,
+};
 use crate::parcel::Parcel;
 
 /// Parked chunks that are loaded at once.
@@ -30,19 +33,18 @@ impl Runner {
             return None;
         }
         let full = self.drained.len() >= room || view.in_hand.len() >= IN_HAND_MAX;
+        let limit = if room == 1 { 1 } else { LOAD_CHUNKS };
         let cx = Arc::clone(&self.tenure.cx);
         let Some(_loading) = cx.parked.loading().await else {
             return Some(Instant::now() + LATER);
         };
         let loaded = match view.delayed {
-            Some(due) if due <= now && !full => {
-                self.take_parked(Class::Delayed, now, LOAD_CHUNKS).await
-            }
+            Some(due) if due <= now && !full => self.take_parked(Class::Delayed, now, limit).await,
             _ => Ok(Vec::new()),
         };
         let loaded = match loaded {
             Ok(parcels) if parcels.is_empty() && view.backlog && !full => {
-                self.take_parked(Class::Backlog, END, LOAD_CHUNKS).await
+                self.take_parked(Class::Backlog, END, limit).await
             }
             other => other,
         };
@@ -55,6 +57,7 @@ impl Runner {
 
     /// The sink cannot take events now: everything goes to the backlog, and what is too old is given up.
     pub(super) async fn hold(&mut self) -> Option<Instant> {
+        self.share.leave();
         drop(self.lane.take_fresh(|_| true));
         self.drained.clear();
         self.halved.clear();
@@ -102,6 +105,7 @@ impl Runner {
     /// While nothing is sent: what is due moves to the backlog, what is too old is given up.
     pub(super) async fn sweep(&mut self) -> Result<()> {
         let now = self.tenure.cx.clock.now();
+        let window = self.window();
         let view = self.lane.view();
         let due = view.delayed.is_some_and(|due| due <= now);
         if !due && self.expiry_due > Instant::now() {
@@ -120,7 +124,6 @@ impl Runner {
                 .for_each(Parcel::park);
         }
         if room && view.backlog && self.expiry_due <= Instant::now() {
-            let window = self.tenure.cx.delivery.window;
             let closed = Timestamp::from_millis(
                 now.as_millis() - i64::try_from(window.as_millis()).unwrap_or(i64::MAX / 2),
             );
@@ -142,8 +145,7 @@ impl Runner {
                 if more { Duration::from_millis(10) } else { EXPIRY_INTERVAL.min(window / 8) };
             self.expiry_due = Instant::now() + wait;
         } else if self.expiry_due <= Instant::now() {
-            self.expiry_due =
-                Instant::now() + EXPIRY_INTERVAL.min(self.tenure.cx.delivery.window / 8);
+            self.expiry_due = Instant::now() + EXPIRY_INTERVAL.min(window / 8);
         }
         Ok(())
     }
@@ -158,12 +160,18 @@ impl Runner {
         let view = self.lane.view();
         let (queue, partition, sink) =
             (&self.tenure.cx.queue, self.tenure.partition, self.lane.sink);
-        let skip = view.in_hand_of(class);
-        let chunks = queue.parked(partition, sink, class, query(until, limit, &skip)).await?;
+        let in_hand = view.in_hand_of(class);
+        let skip = self.without_probed(in_hand.clone());
+        let mut chunks = queue.parked(partition, sink, class, query(until, limit, &skip)).await?;
+        if chunks.is_empty() && skip.len() > in_hand.len() {
+            // Probes have tried them all: once more, from the first.
+            self.probed.clear();
+            chunks = queue.parked(partition, sink, class, query(until, limit, &in_hand)).await?;
+        }
         if chunks.is_empty() {
             // While some of the set are in hand, it is looked at again when they are closed.
             let first = match class {
-                Class::Delayed if skip.is_empty() => {
+                Class::Delayed if in_hand.is_empty() => {
                     queue.first_parked(partition, sink, class).await?
                 }
                 _ => None,

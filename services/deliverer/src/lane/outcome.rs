@@ -19,8 +19,9 @@ use crate::parcel::Parcel;
 const TELL_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Runner {
-    /// Learns from a request how the sink is: breaker, concurrency, pause. One request counts once, however many events it had.
-    pub(super) fn learn(&mut self, attempt: &Attempt) {
+    /// Learns from a request how the sink is: breaker, concurrency, pause. One request counts once, however many events it had;
+    /// while the breaker is not closed, only a `probe` counts for it.
+    pub(super) fn learn(&mut self, attempt: &Attempt, probe: bool) {
         let now = self.tenure.cx.clock.now();
         let sick = attempt.outcomes.iter().find_map(|outcome| match outcome {
             Outcome::Retry { reason, after } if reason.feeds_breaker() => Some(*after),
@@ -33,20 +34,22 @@ impl Runner {
         });
         let pause = asked.max();
         self.paused_until = pause.map(|pause| now.plus(pause)).max(self.paused_until);
-        let asked_to_wait = pause.is_some();
+        let was_closed = self.breaker.gate(now) == Gate::Closed;
         match sick {
-            // Began before the breaker opened: it is one outage, and its length is found out by probes.
-            Some(_) if matches!(self.breaker.gate(now), Gate::Open(_)) => self.concurrency.failed(),
             Some(after) => {
-                let was_closed = self.breaker.gate(now) == Gate::Closed;
-                self.concurrency.failed();
-                self.breaker.failed(now, fastrand::f64(), after);
+                self.pace.concurrency.failed();
+                self.breaker.failed(now, fastrand::f64(), after, probe);
                 if was_closed && self.breaker.gate(now) != Gate::Closed {
                     tracing::info!(sink.sid = %self.lane.sink, detail = attempt.detail, "the sink keeps failing: its events wait in its backlog");
                 }
             }
-            // Any other answer, a refusal included, shows that the sink is there.
-            None => self.answered(now, asked_to_wait),
+            // Any answer but "slow down", a refusal included, shows that the sink is there; so does that one to a probe.
+            None => {
+                if probe || attempt.outcomes.iter().any(|o| !matches!(o, Outcome::Retry { .. })) {
+                    self.breaker.succeeded(probe);
+                }
+                self.answered(was_closed, probe, pause.is_some());
+            }
         }
         self.tenure.remember(self.lane.sink, self.breaker.state());
         self.tell_of_discards(attempt);
@@ -63,16 +66,16 @@ impl Runner {
         }
     }
 
-    fn answered(&mut self, now: Timestamp, asked_to_wait: bool) {
-        let was_open = self.breaker.gate(now) != Gate::Closed;
-        self.breaker.succeeded();
-        if was_open {
+    /// Takes it from an answer how many requests the sink takes at once.
+    fn answered(&mut self, was_closed: bool, probe: bool, asked_to_wait: bool) {
+        if !was_closed && probe {
             tracing::info!(sink.sid = %self.lane.sink, "the sink answers again");
-            self.concurrency.restart();
+            self.probed.clear();
+            self.pace.concurrency.restart();
         } else if asked_to_wait {
-            self.concurrency.failed();
-        } else {
-            self.concurrency.succeeded();
+            self.pace.concurrency.failed();
+        } else if was_closed {
+            self.pace.concurrency.succeeded();
         }
     }
 
