@@ -40,7 +40,7 @@ pub use partition::Partition;
 pub use refusal::{Refusal, RefusalCode};
 pub use secret::Secret;
 pub use sid::{AccountSid, ApiKeySid, SinkSid, SubscriptionSid};
-pub use sink::{Sink, SinkConfiguration, SinkDelivery, SinkStatus, SinkType};
+pub use sink::{Sink, SinkConfiguration, SinkDelivery, SinkStatus, SinkType, SinkUpdate};
 pub use subscription::{SubscribedEvent, Subscription};
 pub use timestamp::Timestamp;
 pub use version::ConfigVersion;

@@ -9,8 +9,9 @@ use url::Url;
 use crate::{AccountSid, Refusal, Secret, SinkSid, Timestamp};
 
 pub mod delivery;
+mod update;
 
-pub use delivery::SinkDelivery;
+pub use self::{delivery::SinkDelivery, update::SinkUpdate};
 
 /// Most sinks an account or subaccount may have (Twilio Event Streams, "Limits").
 pub const SINKS_PER_ACCOUNT: u32 = 100;

@@ -24,6 +24,11 @@ pub mod internal {
 /// Every descriptor, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));
 
+/// Makes the wire's duration; one that is longer than it can hold becomes its longest.
+pub fn wire_duration(duration: std::time::Duration) -> prost_types::Duration {
+    duration.try_into().unwrap_or(prost_types::Duration { seconds: i64::MAX, nanos: 999_999_999 })
+}
+
 /// Makes the wire's time.
 pub fn wire_time(time: millrace_domain::Timestamp) -> prost_types::Timestamp {
     let millis = time.as_millis();

@@ -6,7 +6,7 @@
 
 use async_trait::async_trait;
 use millrace_domain::{
-    Account, AccountSid, ApiKey, ApiKeySid, ConfigVersion, Sink, SinkSid, SinkStatus,
+    Account, AccountSid, ApiKey, ApiKeySid, ConfigVersion, Sink, SinkSid, SinkStatus, SinkUpdate,
     SubscribedEvent, Subscription, SubscriptionSid, Timestamp,
     schema::{EventType, SchemaVersion},
 };
@@ -136,12 +136,12 @@ pub trait ResourceStore: Send + Sync + 'static {
         filter: &SinkFilter,
         page: &Page<SinkSid>,
     ) -> Result<Vec<Sink>>;
-    /// Changes a sink's description. An update clears the status failed.
-    async fn describe_sink(
+    /// Changes what `update` names of a sink. Any update clears the status failed.
+    async fn update_sink(
         &self,
         account: AccountSid,
         sid: SinkSid,
-        description: &str,
+        update: &SinkUpdate,
         now: Timestamp,
     ) -> Result<(Sink, ConfigVersion)>;
     /// Deletes a sink that no subscription uses ([`Error::InUse`]); leaves a tombstone.

@@ -9,11 +9,15 @@ use sqlx::{
 use crate::{OpenError, seal};
 
 /// (number, what it is about, SQL) for Postgres.
-pub(crate) const POSTGRES: &[(i64, &str, &str)] =
-    &[(1, "resources", include_str!("../migrations/postgres/0001_resources.sql"))];
+pub(crate) const POSTGRES: &[(i64, &str, &str)] = &[
+    (1, "resources", include_str!("../migrations/postgres/0001_resources.sql")),
+    (2, "sink_delivery", include_str!("../migrations/postgres/0002_sink_delivery.sql")),
+];
 /// The same for SQLite.
-pub(crate) const SQLITE: &[(i64, &str, &str)] =
-    &[(1, "resources", include_str!("../migrations/sqlite/0001_resources.sql"))];
+pub(crate) const SQLITE: &[(i64, &str, &str)] = &[
+    (1, "resources", include_str!("../migrations/sqlite/0001_resources.sql")),
+    (2, "sink_delivery", include_str!("../migrations/sqlite/0002_sink_delivery.sql")),
+];
 
 /// Applies what is missing, each in a transaction, one process at a time; a repeat does nothing. A database that
 /// has never had an epoch gets one.

@@ -7,8 +7,8 @@ use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use millrace_domain::{
-    Account, AccountSid, ApiKey, ApiKeySid, ConfigVersion, Sink, SinkSid, SubscribedEvent,
-    Subscription, SubscriptionSid, Timestamp,
+    Account, AccountSid, ApiKey, ApiKeySid, ConfigVersion, Sink, SinkSid, SinkUpdate,
+    SubscribedEvent, Subscription, SubscriptionSid, Timestamp,
     schema::{EventType, SchemaVersion},
 };
 use sqlx::AnyPool;
@@ -166,14 +166,14 @@ impl ResourceStore for SqlStore {
         self.call("list sinks", sinks::list(self, account, filter, page)).await
     }
 
-    async fn describe_sink(
+    async fn update_sink(
         &self,
         account: AccountSid,
         sid: SinkSid,
-        description: &str,
+        update: &SinkUpdate,
         now: Timestamp,
     ) -> Result<(Sink, ConfigVersion)> {
-        self.call("update a sink", sinks::describe(self, (account, sid), description, now)).await
+        self.call("update a sink", sinks::update(self, (account, sid), update, now)).await
     }
 
     async fn delete_sink(

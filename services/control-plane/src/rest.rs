@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod answer;
+mod delivery;
 mod form;
 mod listing;
 mod request;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use millrace_domain::{
-    AccountSid, Refusal, Sink, SinkConfiguration, SinkDelivery, SinkSid, SinkStatus,
+    AccountSid, Refusal, Sink, SinkConfiguration, SinkDelivery, SinkSid, SinkStatus, SinkUpdate,
     destination::DestinationPolicy,
     sink::{SINKS_PER_ACCOUNT, check_description},
 };
@@ -16,6 +16,14 @@ use crate::{
     random,
     status::{About, Failure, code},
 };
+
+/// What a new sink is made of.
+#[derive(Debug)]
+pub(crate) struct NewSink {
+    pub(crate) description: String,
+    pub(crate) configuration: SinkConfiguration,
+    pub(crate) delivery: SinkDelivery,
+}
 
 /// The operations on sinks.
 #[derive(Clone)]
@@ -30,9 +38,9 @@ impl Sinks {
     pub(crate) async fn create(
         &self,
         account: AccountSid,
-        description: String,
-        configuration: SinkConfiguration,
+        new: NewSink,
     ) -> Result<Committed<Sink>, Failure> {
+        let NewSink { description, configuration, delivery } = new;
         check_description(&description).map_err(invalid)?;
         self.check_destination(&configuration).map_err(invalid)?;
         let now = random::now();
@@ -41,7 +49,7 @@ impl Sinks {
             account,
             description,
             configuration,
-            delivery: SinkDelivery::default(),
+            delivery,
             status: SinkStatus::Active,
             signing_secret: random::signing_secret(),
             created: now,
@@ -71,17 +79,27 @@ impl Sinks {
         self.store.sinks(account, filter, &Page { after, limit }).await.map_err(of_store)
     }
 
-    /// Changes a description.
-    pub(crate) async fn describe(
+    /// Changes a sink in place.
+    pub(crate) async fn update(
         &self,
         caller: Caller,
         sid: SinkSid,
-        description: &str,
+        update: &SinkUpdate,
     ) -> Result<Committed<Sink>, Failure> {
-        check_description(description).map_err(invalid)?;
-        let account = self.owner(caller, sid).await?;
-        let described = self.store.describe_sink(account, sid, description, random::now()).await;
-        let (sink, version) = described.map_err(of_store)?;
+        if let Some(description) = &update.description {
+            check_description(description).map_err(invalid)?;
+        }
+        let account = match &update.configuration {
+            None => self.owner(caller, sid).await?,
+            Some(configuration) => {
+                self.check_destination(configuration).map_err(invalid)?;
+                let sink = self.fetch(caller, sid).await?;
+                check_type(&sink, configuration).map_err(invalid)?;
+                sink.account
+            }
+        };
+        let updated = self.store.update_sink(account, sid, update, random::now()).await;
+        let (sink, version) = updated.map_err(of_store)?;
         Ok(self.commits.answer(sink, version).await)
     }
 
@@ -111,6 +129,17 @@ impl Sinks {
             .map_err(|_| Refusal::invalid(field, "is not a URL"))?;
         self.policy.check_url(field, &url)
     }
+}
+
+/// A sink keeps its type for life, so nothing can come between this check and the update.
+fn check_type(sink: &Sink, configuration: &SinkConfiguration) -> Result<(), Refusal> {
+    let (is, wanted) = (sink.configuration.sink_type(), configuration.sink_type());
+    if is == wanted {
+        return Ok(());
+    }
+    let message =
+        format!("a {} sink cannot become a {} sink: make another", is.as_str(), wanted.as_str());
+    Err(Refusal::invalid("SinkConfiguration", message))
 }
 
 fn invalid(refusal: Refusal) -> Failure {

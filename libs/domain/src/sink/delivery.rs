@@ -27,6 +27,7 @@ pub struct SinkDelivery {
     pub max_concurrency: Option<NonZeroU32>,
     /// How long delivery of an event is tried, in whole seconds from [`DELIVERY_WINDOW_MIN`] to
     /// [`DELIVERY_WINDOW_MAX`]; `None`: the operator's window.
+    #[serde(rename = "window_seconds", with = "seconds")]
     pub window: Option<Duration>,
 }
 
@@ -70,6 +71,27 @@ fn within(number: u64, max: u32) -> Option<NonZeroU32> {
     u32::try_from(number).ok().filter(|number| *number <= max).and_then(NonZeroU32::new)
 }
 
+/// A window as JSON: a number of seconds.
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde gives the field by reference")]
+    pub(super) fn serialize<S: Serializer>(
+        window: &Option<Duration>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        window.map(|window| window.as_secs()).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::deserialize(from)?.map(Duration::from_secs))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,5 +128,10 @@ mod tests {
         let read = |json: &str| serde_json::from_str::<SinkDelivery>(json).expect("readable");
         assert_eq!(read("{}"), SinkDelivery::default());
         assert_eq!(read(r#"{"paused":true}"#), SinkDelivery { paused: true, ..read("{}") });
+        let window = Some(DELIVERY_WINDOW_MIN);
+        let delivery = SinkDelivery { window, ..SinkDelivery::default() };
+        let json = serde_json::to_value(delivery).expect("JSON");
+        assert_eq!(json["window_seconds"], 60);
+        assert_eq!(read(&json.to_string()), delivery);
     }
 }

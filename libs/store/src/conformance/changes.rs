@@ -25,7 +25,8 @@ async fn write_everything(store: &dyn ResourceStore) {
     store.create_sink(&doomed, LIMIT).await.expect("new");
     store.create_subscription(&kept, LIMIT).await.expect("new");
     store.create_subscription(&deleted, LIMIT).await.expect("new");
-    store.describe_sink(account.sid, sink.sid, "x", NOW).await.expect("is there");
+    let update = make::described("x");
+    store.update_sink(account.sid, sink.sid, &update, NOW).await.expect("is there");
     store.describe_subscription(account.sid, kept.sid, "x", NOW).await.expect("is there");
     let event = subscribed("com.example.b", 1);
     store.add_subscribed_event(account.sid, kept.sid, &event, LIMIT).await.expect("there is room");

@@ -1,11 +1,11 @@
 //! Resources for the checks, each with secrets that can be looked for.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
 use millrace_domain::{
     Account, AccountSid, AccountStatus, ApiKey, ApiKeySid, ConfigVersion, Secret, Sink,
-    SinkConfiguration, SinkDelivery, SinkSid, SinkStatus, SubscribedEvent, Subscription,
-    SubscriptionSid, Timestamp,
+    SinkConfiguration, SinkDelivery, SinkSid, SinkStatus, SinkUpdate, SubscribedEvent,
+    Subscription, SubscriptionSid, Timestamp,
     schema::{EventType, EventTypeStatus, SchemaVersion},
     sink::WebhookMethod,
 };
@@ -59,12 +59,17 @@ pub fn sink(id: u128, account: &Account) -> Sink {
             method: WebhookMethod::Post,
             batch_events: true,
         },
-        delivery: SinkDelivery::default(),
+        delivery: SinkDelivery { rate_limit: NonZeroU32::new(7), ..SinkDelivery::default() },
         status: SinkStatus::Active,
         signing_secret: Secret::new(format!("{SECRET}-whsec-{id}")),
         created: NOW,
         updated: NOW,
     }
+}
+
+/// An update of the description.
+pub(super) fn described(words: &str) -> SinkUpdate {
+    SinkUpdate { description: Some(words.to_owned()), ..SinkUpdate::default() }
 }
 
 /// A subscription of two types to `sink`.

@@ -13,7 +13,8 @@ pub(super) async fn hides_every_secret(backend: &dyn Backend) {
     let account = make::account(1);
     store.create_api_key(&make::api_key(1, &account)).await.expect("new");
     store.create_subscription(&make::subscription(1, &sink), LIMIT).await.expect("new");
-    store.describe_sink(account.sid, sink.sid, "described", NOW).await.expect("is there");
+    let update = make::described("described");
+    store.update_sink(account.sid, sink.sid, &update, NOW).await.expect("is there");
 
     let contents = backend.contents().await;
     let holds = |text: &str| contents.windows(text.len()).any(|window| window == text.as_bytes());

@@ -1,8 +1,8 @@
 //! Sinks and tombstones.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
-use millrace_domain::{Sink, SinkStatus};
+use millrace_domain::{Sink, SinkDelivery, SinkStatus, SinkUpdate};
 
 use super::{
     Backend,
@@ -12,7 +12,7 @@ use crate::{Changed, Error, Page, Resource, ResourceStore, SinkFilter};
 
 const LATER: Duration = Duration::from_secs(60);
 
-pub(super) async fn are_kept_and_described(backend: &dyn Backend) {
+pub(super) async fn are_kept_and_updated(backend: &dyn Backend) {
     let (store, account) = make::with_account(backend).await;
     let mut sink = make::sink(1, &account);
     sink.status = SinkStatus::Failed;
@@ -23,16 +23,47 @@ pub(super) async fn are_kept_and_described(backend: &dyn Backend) {
     let homeless = store.create_sink(&make::sink(2, &make::account(9)), LIMIT).await;
     assert!(matches!(homeless, Err(Error::NotFound { .. })), "{homeless:?}");
 
-    let later = NOW.plus(LATER);
+    let (later, words) = (NOW.plus(LATER), make::described("new words"));
     let (described, version) =
-        store.describe_sink(account.sid, sink.sid, "new words", later).await.expect("is there");
+        store.update_sink(account.sid, sink.sid, &words, later).await.expect("is there");
     assert_eq!((described.description.as_str(), described.updated), ("new words", later));
     assert_eq!(described.status, SinkStatus::Active, "an update clears the status failed");
     assert_eq!(store.sink(account.sid, sink.sid).await.expect("is there"), described);
     let (again, next) =
-        store.describe_sink(account.sid, sink.sid, "new words", later).await.expect("is there");
+        store.update_sink(account.sid, sink.sid, &words, later).await.expect("is there");
     assert_eq!(again, described);
     assert!(next.covers(version));
+}
+
+/// Each update changes what it names, in the row and in the log.
+pub(super) async fn change_in_part(backend: &dyn Backend) {
+    let (store, mut sink) = make::with_sink(backend).await;
+    let (one, two) = (NonZeroU32::MIN, NonZeroU32::new(2));
+    let week = Duration::from_secs(7 * 24 * 3600);
+    let moved = make::sink(2, &make::account(1)).configuration;
+    let updates = [
+        SinkUpdate { paused: Some(true), rate_limit: Some(two), ..SinkUpdate::default() },
+        SinkUpdate { window: Some(Some(week)), ..SinkUpdate::default() },
+        SinkUpdate { configuration: Some(moved), ..SinkUpdate::default() },
+        SinkUpdate { max_concurrency: Some(Some(one)), ..SinkUpdate::default() },
+        SinkUpdate { paused: Some(false), rate_limit: Some(None), ..make::described("x") },
+    ];
+    for (count, update) in (1..).zip(&updates) {
+        let later = NOW.plus(LATER * count);
+        let (updated, _) =
+            store.update_sink(sink.account, sink.sid, update, later).await.expect("is there");
+        update.apply(&mut sink, later);
+        assert_eq!(updated, sink);
+        assert_eq!(store.sink(sink.account, sink.sid).await.expect("is there"), sink);
+        let last = make::log(&*store).await.pop().map(|change| change.changed);
+        assert!(
+            matches!(&last, Some(Changed::Upserted(Resource::Sink(told))) if *told == sink),
+            "{last:?}"
+        );
+    }
+    let expected =
+        SinkDelivery { max_concurrency: Some(one), window: Some(week), ..SinkDelivery::default() };
+    assert_eq!((sink.delivery, sink.description.as_str()), (expected, "x"));
 }
 
 pub(super) async fn are_listed(backend: &dyn Backend) {
@@ -95,7 +126,7 @@ async fn is_gone(store: &dyn ResourceStore, sink: &Sink) {
     assert!(matches!(read, Err(Error::NotFound { .. })), "{read:?}");
     let read = store.sink_of_any(sid).await;
     assert!(matches!(read, Err(Error::NotFound { .. })), "{read:?}");
-    let described = store.describe_sink(account, sid, "x", NOW).await;
+    let described = store.update_sink(account, sid, &make::described("x"), NOW).await;
     assert!(matches!(described, Err(Error::NotFound { .. })), "{described:?}");
     let deleted = store.delete_sink(account, sid, NOW).await;
     assert!(matches!(deleted, Err(Error::NotFound { .. })), "{deleted:?}");
@@ -131,7 +162,7 @@ pub(super) async fn are_private(backend: &dyn Backend) {
 
     let read = store.sink(other.sid, sink.sid).await;
     assert!(matches!(read, Err(Error::NotFound { .. })), "{read:?}");
-    let described = store.describe_sink(other.sid, sink.sid, "mine", NOW).await;
+    let described = store.update_sink(other.sid, sink.sid, &make::described("mine"), NOW).await;
     assert!(matches!(described, Err(Error::NotFound { .. })), "{described:?}");
     let deleted = store.delete_sink(other.sid, sink.sid, NOW).await;
     assert!(matches!(deleted, Err(Error::NotFound { .. })), "{deleted:?}");

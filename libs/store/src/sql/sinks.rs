@@ -1,7 +1,7 @@
 //! Sinks and their tombstones.
 
 use millrace_domain::{
-    AccountSid, ConfigVersion, Secret, Sink, SinkConfiguration, SinkDelivery, SinkSid, SinkStatus,
+    AccountSid, ConfigVersion, Secret, Sink, SinkConfiguration, SinkSid, SinkStatus, SinkUpdate,
     Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,8 @@ struct Sealed {
 
 fn select(rest: &'static str) -> AssertSqlSafe<String> {
     AssertSqlSafe(format!(
-        "SELECT sid, account, description, status, sealed, created, updated FROM sinks {rest}"
+        "SELECT sid, account, description, status, delivery, sealed, created, updated
+           FROM sinks {rest}"
     ))
 }
 
@@ -42,7 +43,7 @@ fn sink_of(row: &AnyRow, keyring: &Keyring) -> Result<Sink, Fault> {
         account: rows::parsed(row, "account")?,
         description: row.try_get("description")?,
         configuration,
-        delivery: SinkDelivery::default(),
+        delivery: rows::json(row, "delivery")?,
         status: rows::word(row, "status")?,
         signing_secret,
         created: rows::time(row, "created")?,
@@ -72,22 +73,28 @@ pub(super) async fn create(
     write.commit().await
 }
 
-async fn insert(store: &SqlStore, write: &mut Write<'_>, sink: &Sink) -> Result<(), Fault> {
+/// What of `sink` is sealed.
+fn seal(sink: &Sink, keyring: &Keyring) -> Result<Vec<u8>, Fault> {
     let plain = rows::json_bytes(&Sealed {
         configuration: sink.configuration.clone(),
         signing_secret: sink.signing_secret.clone(),
     })?;
+    Ok(keyring.seal(&place(sink.sid), &plain))
+}
+
+async fn insert(store: &SqlStore, write: &mut Write<'_>, sink: &Sink) -> Result<(), Fault> {
     sqlx::query(
         "INSERT INTO sinks
-           (sid, account, description, sink_type, status, sealed, created, updated)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+           (sid, account, description, sink_type, status, delivery, sealed, created, updated)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(sink.sid.to_string())
     .bind(sink.account.to_string())
     .bind(sink.description.clone())
     .bind(sink.configuration.sink_type().as_str())
     .bind(sink.status.as_str())
-    .bind(store.keyring.seal(&place(sink.sid), &plain))
+    .bind(rows::json_text(&sink.delivery)?)
+    .bind(seal(sink, &store.keyring)?)
     .bind(sink.created.as_millis())
     .bind(sink.updated.as_millis())
     .execute(write.connection())
@@ -157,26 +164,27 @@ pub(super) async fn list(
     rows.iter().map(|row| sink_of(row, &store.keyring)).collect()
 }
 
-pub(super) async fn describe(
+pub(super) async fn update(
     store: &SqlStore,
     (account, sid): (AccountSid, SinkSid),
-    description: &str,
+    update: &SinkUpdate,
     now: Timestamp,
 ) -> Result<(Sink, ConfigVersion), Fault> {
     let mut write = store.write().await?;
     let mut sink = one(write.connection(), &store.keyring, Some(account), sid).await?;
-    description.clone_into(&mut sink.description);
-    sink.updated = now;
-    if sink.status == SinkStatus::Failed {
-        sink.status = SinkStatus::Active;
-    }
-    sqlx::query("UPDATE sinks SET description = $2, status = $3, updated = $4 WHERE sid = $1")
-        .bind(sid.to_string())
-        .bind(sink.description.clone())
-        .bind(sink.status.as_str())
-        .bind(now.as_millis())
-        .execute(write.connection())
-        .await?;
+    update.apply(&mut sink, now);
+    sqlx::query(
+        "UPDATE sinks SET description = $2, status = $3, delivery = $4, sealed = $5, updated = $6
+         WHERE sid = $1",
+    )
+    .bind(sid.to_string())
+    .bind(sink.description.clone())
+    .bind(sink.status.as_str())
+    .bind(rows::json_text(&sink.delivery)?)
+    .bind(seal(&sink, &store.keyring)?)
+    .bind(now.as_millis())
+    .execute(write.connection())
+    .await?;
     write.record(&Changed::Upserted(Resource::Sink(sink.clone()))).await?;
     Ok((sink, write.commit().await?))
 }

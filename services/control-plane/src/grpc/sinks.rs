@@ -1,16 +1,24 @@
 //! `millrace.v1.SinkService`.
 
-use millrace_domain::{Sink, SinkConfiguration, SinkSid};
-use millrace_proto::v1::{self, sink_service_server::SinkService};
+use millrace_domain::{Refusal, Sink, SinkConfiguration, SinkSid, SinkUpdate};
+use millrace_proto::v1::{self, sink::Configuration, sink_service_server::SinkService};
 use millrace_store::SinkFilter;
 use tonic::{Request, Response, Status};
 
-use super::{Asked, Face, check_mask, committed, optional_sid, required, sid};
-use crate::status::{Failure, code};
+use super::{Asked, Face, committed, optional_sid, required, sid};
+use crate::{
+    sinks::NewSink,
+    status::{Failure, code},
+};
 
 /// How gRPC spells REST's fields.
-const NAMES: [(&str, &str); 2] =
-    [("Description", "sink.description"), ("SinkConfiguration", "sink.webhook")];
+const NAMES: [(&str, &str); 5] = [
+    ("Description", "sink.description"),
+    ("SinkConfiguration", "sink.webhook"),
+    ("RateLimit", "sink.rate_limit"),
+    ("MaxConcurrency", "sink.max_concurrency"),
+    ("DeliveryWindow", "sink.delivery_window"),
+];
 
 #[tonic::async_trait]
 impl SinkService for Face {
@@ -22,10 +30,8 @@ impl SinkService for Face {
             let sink = required("sink", request.sink)?;
             let named = optional_sid("sink.account_sid", &sink.account_sid)?;
             let account = caller.account("sink.account_sid", named)?;
-            let configuration = required("sink.configuration", sink.configuration)?;
-            let configuration = SinkConfiguration::try_from(&configuration)
-                .map_err(|refusal| Failure::refused(code::SINK_INVALID, refusal))?;
-            let created = self.app.sinks.create(account, sink.description, configuration).await;
+            let new = new_sink(sink)?;
+            let created = self.app.sinks.create(account, new).await;
             let done = created.map_err(|failure| failure.spelt(&NAMES))?;
             Ok(committed(done, |sink| v1::CreateSinkResponse { sink: Some((&sink).into()) }))
         })
@@ -68,11 +74,11 @@ impl SinkService for Face {
         request: Request<v1::UpdateSinkRequest>,
     ) -> Result<Response<v1::UpdateSinkResponse>, Status> {
         self.within(request, |caller, request| async move {
-            check_mask(request.update_mask.as_ref())?;
             let sink = required("sink", request.sink)?;
             let sid = sid("sink.sid", &sink.sid)?;
-            let described = self.app.sinks.describe(caller, sid, &sink.description).await;
-            let done = described.map_err(|failure| failure.spelt(&NAMES))?;
+            let update = update(&sink, request.update_mask.as_ref())?;
+            let updated = self.app.sinks.update(caller, sid, &update).await;
+            let done = updated.map_err(|failure| failure.spelt(&NAMES))?;
             Ok(committed(done, |sink| v1::UpdateSinkResponse { sink: Some((&sink).into()) }))
         })
         .await
@@ -88,4 +94,58 @@ impl SinkService for Face {
         })
         .await
     }
+}
+
+fn new_sink(sink: v1::Sink) -> Result<NewSink, Failure> {
+    let delivery = sink.checked_delivery().map_err(refused)?;
+    let configuration = required("sink.configuration", sink.configuration)?;
+    let configuration = SinkConfiguration::try_from(&configuration).map_err(refused)?;
+    Ok(NewSink { description: sink.description, configuration, delivery })
+}
+
+/// The new values that the mask names; an empty one means the description.
+fn update(sink: &v1::Sink, mask: Option<&prost_types::FieldMask>) -> Result<SinkUpdate, Failure> {
+    let paths = mask.map_or(&[][..], |mask| &mask.paths);
+    let mut update = SinkUpdate::default();
+    if paths.is_empty() {
+        update.description = Some(sink.description.clone());
+    }
+    for path in paths {
+        match path.as_str() {
+            "description" => update.description = Some(sink.description.clone()),
+            "webhook" | "kinesis" | "segment" => {
+                update.configuration = Some(configuration(sink, path)?);
+            }
+            "paused" => update.paused = Some(sink.paused),
+            "rate_limit" => update.rate_limit = Some(sink.checked_rate_limit().map_err(refused)?),
+            "max_concurrency" => {
+                update.max_concurrency = Some(sink.checked_max_concurrency().map_err(refused)?);
+            }
+            "delivery_window" => {
+                update.window = Some(sink.checked_delivery_window().map_err(refused)?);
+            }
+            other => {
+                let message = format!("`{other}` cannot be changed");
+                return Err(Failure::invalid(code::BAD_REQUEST, "update_mask", message));
+            }
+        }
+    }
+    Ok(update)
+}
+
+/// The configuration that a path of the mask names.
+fn configuration(sink: &v1::Sink, path: &str) -> Result<SinkConfiguration, Failure> {
+    let named = match &sink.configuration {
+        Some(found @ Configuration::Webhook(_)) if path == "webhook" => Some(found),
+        Some(found @ Configuration::Kinesis(_)) if path == "kinesis" => Some(found),
+        Some(found @ Configuration::Segment(_)) if path == "segment" => Some(found),
+        _ => None,
+    };
+    let named = required(&format!("sink.{path}"), named)?;
+    SinkConfiguration::try_from(named).map_err(refused)
+}
+
+/// A refusal of the domain in gRPC's words.
+fn refused(refusal: Refusal) -> Failure {
+    Failure::refused(code::SINK_INVALID, refusal).spelt(&NAMES)
 }

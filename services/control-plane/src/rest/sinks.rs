@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::{extract::State, http::StatusCode};
-use millrace_domain::{Sink, SinkConfiguration, SinkSid, SinkStatus};
+use millrace_domain::{Sink, SinkConfiguration, SinkSid, SinkStatus, SinkUpdate};
 use millrace_store::SinkFilter;
 use serde_json::{Value, json};
 
 use super::{
     NO_CONTENT,
     answer::{Answer, committed, date, json as answer},
+    delivery,
     form::Fields,
     listing::{Paged, Place},
     request::{ACCOUNT_HEADER, At, Base, Form, Query},
@@ -17,6 +18,7 @@ use super::{
 use crate::{
     App,
     auth::Caller,
+    sinks::NewSink,
     status::{Failure, Kind, code},
 };
 
@@ -32,7 +34,9 @@ pub(super) async fn create(
     let configuration = form.required("SinkConfiguration", code::SINK_INVALID)?;
     let configuration = SinkConfiguration::parse(sink_type, configuration)
         .map_err(|refusal| Failure::refused(code::SINK_INVALID, refusal))?;
-    let done = app.sinks.create(account, description.to_owned(), configuration).await?;
+    let delivery = delivery::settings(&form)?;
+    let new = NewSink { description: description.to_owned(), configuration, delivery };
+    let done = app.sinks.create(account, new).await?;
     Ok(committed(done.version, answer(StatusCode::CREATED, render(&base, &done.value))))
 }
 
@@ -68,8 +72,16 @@ pub(super) async fn update(
     Form(form): Form,
 ) -> Answer {
     let sid = parse_sid(&sid)?;
-    let description = form.required("Description", code::SINK_INVALID)?;
-    let done = app.sinks.describe(caller, sid, description).await?;
+    let mut update = delivery::update(&form)?;
+    update.description = form.one("Description")?.map(str::to_owned);
+    if let Some(configuration) = form.one("SinkConfiguration")? {
+        let sink = app.sinks.fetch(caller, sid).await?;
+        update.configuration = Some(reconfigured(&sink, &form, configuration)?);
+    }
+    if update == SinkUpdate::default() {
+        form.required("Description", code::SINK_INVALID)?;
+    }
+    let done = app.sinks.update(caller, sid, &update).await?;
     Ok(committed(done.version, answer(StatusCode::OK, render(&base, &done.value))))
 }
 
@@ -114,6 +126,17 @@ pub(super) fn parse_sid(sid: &str) -> Result<SinkSid, Failure> {
     })
 }
 
+/// Reads a new configuration by the type that the sink has; naming another is refused.
+fn reconfigured(sink: &Sink, form: &Fields, json: &str) -> Result<SinkConfiguration, Failure> {
+    let is = sink.configuration.sink_type().as_str();
+    if form.one("SinkType")?.is_some_and(|wanted| wanted != is) {
+        let message = format!("cannot be changed: the sink is a {is} sink");
+        return Err(Failure::invalid(code::SINK_INVALID, "SinkType", message));
+    }
+    SinkConfiguration::parse(is, json)
+        .map_err(|refusal| Failure::refused(code::SINK_INVALID, refusal))
+}
+
 fn filter(query: &Fields) -> Result<SinkFilter, Failure> {
     let wrong =
         |field: &str, message: &str| Err(Failure::invalid(code::BAD_REQUEST, field, message));
@@ -138,7 +161,7 @@ fn filter(query: &Fields) -> Result<SinkFilter, Failure> {
 
 fn render(base: &Base, sink: &Sink) -> Value {
     let url = format!("{}/v1/Sinks/{}", base.0, sink.sid);
-    json!({
+    let mut shown = json!({
         "sid": sink.sid,
         "description": sink.description,
         "sink_configuration": sink.configuration.to_json(),
@@ -151,5 +174,7 @@ fn render(base: &Base, sink: &Sink) -> Value {
             "sink_validate": format!("{url}/Validate"),
         },
         "url": url,
-    })
+    });
+    delivery::show(&sink.delivery, &mut shown);
+    shown
 }

@@ -9,4 +9,5 @@ mod postgres;
 mod process;
 mod refusals;
 mod rest;
+mod sink_settings;
 mod watch;
