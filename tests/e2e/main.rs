@@ -2,7 +2,6 @@
 
 mod delivers;
 mod down;
-mod outages;
 mod projects;
 mod refuses_bodies;
 mod refuses_events;

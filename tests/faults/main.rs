@@ -4,7 +4,13 @@
 //! Each takes seconds; with `MILLRACE_FAULTS=long` (`make faults`), minutes. Where chance decides, the seed is printed, and
 //! `MILLRACE_TEST_SEED` has it again.
 
+mod batches;
+mod deleted;
 mod kills;
 mod moves;
+mod outages;
+mod poison;
+mod receivers;
 mod redis;
 mod rolling;
+mod windows;

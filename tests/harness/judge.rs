@@ -66,6 +66,16 @@ impl Verdict {
         verdict
     }
 
+    /// As [`Verdict::on`], of events that were all acknowledged.
+    ///
+    /// # Panics
+    /// As [`Verdict::of`].
+    pub async fn on_ids(stack: &mut Stack, ids: &[String], receivers: &[&Receiver]) -> Self {
+        let acknowledged = ids.iter().cloned().collect();
+        let published = Published { sent: ids.len(), acknowledged, ..Published::default() };
+        Self::on(stack, published, receivers).await
+    }
+
     /// What was acknowledged and has no fate.
     pub fn missing(&self) -> BTreeSet<String> {
         let accounted = |id: &String| self.delivered.contains(id) || self.dropped.contains(id);

@@ -11,6 +11,11 @@ use prost::Message;
 use crate::servers::{PARTITIONS, Servers};
 
 impl Servers {
+    /// How many partitions the queue has.
+    pub fn partitions(&self) -> u16 {
+        PARTITIONS
+    }
+
     /// The queue itself.
     ///
     /// # Panics

@@ -56,6 +56,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     answers: HashMap<String, VecDeque<Answer>>,
+    /// Answers to requests that carry an event, whatever their path.
+    culprits: HashMap<String, Answer>,
     keys: HashMap<String, signature::Keys>,
     requests: Vec<Request>,
     /// How often each event was accepted.
@@ -131,6 +133,11 @@ impl Receiver {
     /// Answers the next requests to `path` with one of `answers` each, and all after them with the last.
     pub fn answers(&self, path: &str, answers: impl IntoIterator<Item = Answer>) {
         self.state().answers.insert(path.to_owned(), answers.into_iter().collect());
+    }
+
+    /// Answers every request that carries event `id` so, from now on, whatever else is said of its path.
+    pub fn answer_event(&self, id: &str, answer: Answer) {
+        self.state().culprits.insert(id.to_owned(), answer);
     }
 
     /// Checks from now on that requests to `path` are signed with these; see [`Receiver::signature_failures`].
@@ -273,12 +280,13 @@ impl Shared {
                 state.signature_failures.push(failure);
             }
         }
+        let culprit = request.ids.iter().find_map(|id| state.culprits.get(id)).cloned();
         let answer = match state.answers.get_mut(request.path()) {
             Some(answers) if answers.len() > 1 => answers.pop_front(),
             Some(answers) => answers.front().cloned(),
             None => None,
         };
-        let answer = answer.unwrap_or_else(Answer::ok);
+        let answer = culprit.or(answer).unwrap_or_else(Answer::ok);
         request.status = answer.promised_status();
         if request.was_accepted() {
             for id in &request.ids {

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use millrace_testkit::{eventually, postgres, receiver::Receiver};
-use millrace_tests::{Kind, Load, Mode, Options, Publisher, Stack, event};
+use millrace_tests::{
+    Kind, Load, Mode, Options, Publisher, Stack, Verdict,
+    arrivals::{exactly, ids},
+    event, scaled,
+};
+use tokio::time::sleep;
 use tonic::Code;
-
-use crate::arrivals::{all_of, exactly, ids};
 
 #[tokio::test]
 async fn publishing_and_delivery_go_on_without_control_plane() {
@@ -52,19 +55,45 @@ async fn publishing_and_delivery_go_on_without_control_plane() {
     exactly(&receiver, "/later", &ids(["4"])).await;
 }
 
+/// Killed and suspended, again and again: those who watch it go on with what they know.
+#[tokio::test]
+async fn a_control_plane_that_comes_and_goes_costs_nothing() {
+    let mut stack = Stack::start(Mode::Servers, Options::default()).await;
+    let receiver = Receiver::start().await;
+    let accounts = stack.tenants(2, &receiver).await;
+    let load = Load::start(stack.platform_publishers(), &accounts);
+    for _ in 0..scaled(2, 10) {
+        load.progress(60).await;
+        stack.process(Kind::ControlPlane).kill();
+        load.progress(scaled(60, 2_000)).await;
+        stack.process(Kind::ControlPlane).restart().await;
+        load.progress(60).await;
+        stack.process(Kind::ControlPlane).suspend();
+        load.progress(scaled(100, 2_000)).await;
+        stack.process(Kind::ControlPlane).resume();
+    }
+    stack.subscribed(&receiver, "/later").await;
+    stack.publish([event("later")]).await;
+    exactly(&receiver, "/later", &ids(["later"])).await;
+    let Verdict { published, duplicates, .. } = Verdict::of(&mut stack, load, &[&receiver]).await;
+    assert_eq!((published.failures, duplicates), (0, 0));
+    assert!(published.slowest < Duration::from_secs(5), "{:?}", published.slowest);
+}
+
 #[tokio::test]
 async fn publishing_and_delivery_go_on_without_postgres() {
     let server = tokio::task::spawn_blocking(postgres::Server::start);
     let server = server.await.expect("no panic").expect("a PostgreSQL");
     let database = server.database().await.expect("a database");
     let options = Options { database: Some(database), ..Options::default() };
-    let stack = Stack::start(Mode::Servers, options).await;
+    let mut stack = Stack::start(Mode::Servers, options).await;
     let receiver = Receiver::start().await;
     let accounts = stack.tenants(2, &receiver).await;
     let load = Load::start(stack.platform_publishers(), &accounts);
     load.progress(60).await;
     server.stop().expect("it ran");
     load.progress(300).await;
+    sleep(Duration::from_secs(scaled(0, 60))).await;
     let refused = stack.rest().get("/v1/Sinks").await;
     assert_eq!(refused.error().0, 503, "{refused:?}");
     assert_eq!(refused.error().1, 20503);
@@ -73,8 +102,8 @@ async fn publishing_and_delivery_go_on_without_postgres() {
         (stack.rest().get("/v1/Sinks").await.status == 200).then_some(())
     })
     .await;
-    let published = all_of(load, &receiver).await;
-    assert_eq!((published.failures, receiver.duplicates()), (0, 0));
+    let Verdict { published, duplicates, .. } = Verdict::of(&mut stack, load, &[&receiver]).await;
+    assert_eq!((published.failures, duplicates), (0, 0));
     assert!(published.slowest < Duration::from_secs(5), "{:?}", published.slowest);
     stack.subscribed(&receiver, "/later").await;
     stack.publish([event("later")]).await;
