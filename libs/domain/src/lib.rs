@@ -9,6 +9,7 @@
 //! | event (a CloudEvent 1.0) and its refusals | [`event`], [`refusal`] |
 //! | route: which sinks an event goes to, at which version | [`matching`], [`projection`] |
 //! | outcome of an attempt, backoff, breaker, rate limit | [`outcome`], [`backoff`], [`breaker`], [`rate`] |
+//! | mark: what an event is known again by | [`mark`] |
 //! | what a request is signed with | [`signature`] |
 //! | which addresses may be delivered to | [`destination`] |
 //! | the version of a configuration | [`version`] |
@@ -20,6 +21,7 @@ pub mod backoff;
 pub mod breaker;
 pub mod destination;
 pub mod event;
+pub mod mark;
 pub mod matching;
 pub mod outcome;
 pub mod partition;
@@ -36,6 +38,7 @@ pub mod timestamp;
 pub mod version;
 
 pub use account::{Account, AccountStatus, ApiKey};
+pub use mark::Mark;
 pub use partition::Partition;
 pub use refusal::{Refusal, RefusalCode};
 pub use secret::Secret;

@@ -1,7 +1,7 @@
 //! A chunk, encoded once and sliced ever after: event bytes are slices of the entry they came in.
 
 use bytes::{Bytes, BytesMut};
-use millrace_domain::{AccountSid, SinkSid};
+use millrace_domain::{AccountSid, Mark, SinkSid};
 use millrace_proto::internal::{Chunk, ChunkEvent, Variant};
 use prost::Message;
 
@@ -9,6 +9,9 @@ use prost::Message;
 pub const CHUNK_MAX_EVENTS: usize = 1_000;
 /// Most bytes of a chunk; a single event that is larger travels alone.
 pub const CHUNK_MAX_BYTES: usize = 1024 * 1024;
+
+/// Number of the field `events` of a chunk.
+const EVENTS_FIELD: u32 = 2;
 
 /// Why bytes are no chunk.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +27,27 @@ pub enum Unreadable {
 /// Encodes a chunk.
 pub fn encode(chunk: &Chunk) -> Bytes {
     chunk.encode_to_vec().into()
+}
+
+/// A chunk in parts, of which some may be left out: protobuf joins repeated fields by writing one after the other.
+#[derive(Clone, Debug)]
+pub struct MarkedChunk {
+    /// What comes before the events.
+    pub head: Bytes,
+    /// Each event as it stands in the chunk, and what it is known again by.
+    pub events: Vec<(Mark, Bytes)>,
+}
+
+/// Encodes a chunk in parts, whose events have `marks`, in order.
+pub fn encode_marked(chunk: &Chunk, marks: &[Mark]) -> MarkedChunk {
+    let head = Chunk { config_seq: chunk.config_seq, events: Vec::new() };
+    let part = |event: &ChunkEvent| {
+        let mut part = BytesMut::with_capacity(event.encoded_len() + 6);
+        prost::encoding::message::encode(EVENTS_FIELD, event, &mut part);
+        part.freeze()
+    };
+    let events = marks.iter().copied().zip(chunk.events.iter().map(part)).collect();
+    MarkedChunk { head: encode(&head), events }
 }
 
 /// Decodes a chunk without copying event bytes, and checks that every SID in it is one.
@@ -80,4 +104,24 @@ pub fn sinks_of(variant: &Variant) -> impl Iterator<Item = SinkSid> + '_ {
         .0
         .iter()
         .map(|sid| SinkSid::from_u128(u128::from_be_bytes(*sid)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_a_chunk_are_the_chunk() {
+        let event = |id: &str| ChunkEvent { id: id.to_owned(), ..ChunkEvent::default() };
+        let long = "x".repeat(300);
+        let chunk = Chunk { config_seq: 7, events: vec![event("a"), event(""), event(&long)] };
+        let marks = [1, 2, 3].map(|n| Mark::of(AccountSid::from_u128(n), "a"));
+        let MarkedChunk { head, events } = encode_marked(&chunk, &marks);
+        let mut joined = head.to_vec();
+        events.iter().for_each(|(_, part)| joined.extend_from_slice(part));
+        assert_eq!(joined, encode(&chunk));
+        let without: Vec<u8> = [head, events[0].1.clone(), events[2].1.clone()].concat();
+        let chunk = Chunk::decode(&*without).expect("a chunk");
+        assert_eq!(chunk.events.iter().map(|e| e.id.as_str()).collect::<Vec<_>>(), ["a", &long]);
+    }
 }

@@ -5,10 +5,12 @@
 
 mod crashes;
 mod given;
+mod marks;
 mod owners;
 mod parks;
 mod ready;
 mod reports;
+mod room;
 mod settlements;
 
 use std::sync::Arc;
@@ -16,8 +18,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use self::{
-    crashes::crashes, owners::owners, parks::parks, ready::ready, reports::reports,
-    settlements::settlements,
+    crashes::crashes, marks::marks, owners::owners, parks::parks, ready::ready, reports::reports,
+    room::room, settlements::settlements,
 };
 use crate::Queue;
 

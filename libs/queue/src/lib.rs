@@ -12,7 +12,7 @@ use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use millrace_domain::{Partition, SinkSid, Timestamp};
+use millrace_domain::{AccountSid, Partition, SinkSid, Timestamp};
 use millrace_proto::internal::{AttemptReports, BacklogState, DropReports};
 use uuid::Uuid;
 
@@ -25,6 +25,8 @@ pub mod error;
 mod fair;
 pub mod redis;
 pub mod sqlite;
+
+use self::chunk::MarkedChunk;
 
 pub use self::{
     error::Error,
@@ -177,6 +179,27 @@ pub struct Report {
     pub body: Bytes,
 }
 
+/// How much room the queue has, over all partitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pressure {
+    /// Bytes that are taken.
+    pub used_bytes: u64,
+    /// Bytes that may be; `None`: as many as there are.
+    pub max_bytes: Option<u64>,
+}
+
+impl Pressure {
+    /// `percent` of what may be taken: above that, only what makes room should be written. `None`: there is no bound.
+    pub fn mark_bytes(&self, percent: u8) -> Option<u64> {
+        self.max_bytes.map(|max| max / 100 * u64::from(percent))
+    }
+
+    /// Whether more than `percent` of what may be taken is.
+    pub fn is_over(&self, percent: u8) -> bool {
+        self.mark_bytes(percent).is_some_and(|mark| self.used_bytes > mark)
+    }
+}
+
 /// Who owns a partition now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ownership {
@@ -198,6 +221,19 @@ pub trait Queue: Send + Sync + 'static {
     /// # Errors
     /// [`Error::Full`] where there is no room; [`Error::Unavailable`] where it is not known whether it is there.
     async fn append(&self, partition: Partition, chunk: Bytes) -> Result<EntryId>;
+
+    /// Appends those events of a chunk whose marks are not in the partition, as one chunk, and puts their marks there for
+    /// `keep`, all in one step; gives the places of the events that were left out, in order. Of events with one mark, the first
+    /// counts. A repeat after a lost answer leaves out what the call had appended.
+    ///
+    /// # Errors
+    /// As [`Queue::append`]: what is not appended is not marked.
+    async fn append_new(
+        &self,
+        partition: Partition,
+        chunk: MarkedChunk,
+        keep: Duration,
+    ) -> Result<Vec<usize>>;
 
     /// Says that `member` lives, for the next `lease`, and lists who lives, by id. A repeat renews.
     async fn announce(&self, member: &Member, lease: Duration) -> Result<Vec<Member>>;
@@ -284,6 +320,16 @@ pub trait Queue: Send + Sync + 'static {
 
     /// How many chunks stand in `ready`, over all partitions.
     async fn depth(&self) -> Result<u64>;
+
+    /// How much room there is.
+    async fn pressure(&self) -> Result<Pressure>;
+
+    /// Says that accounts have as much waiting as they may, for the next `lasting`. A repeat says it anew. Works when the
+    /// queue is full.
+    async fn set_full(&self, accounts: &[AccountSid], lasting: Duration) -> Result<()>;
+
+    /// The accounts of which that was said and has not run out, in any order.
+    async fn full_accounts(&self) -> Result<Vec<AccountSid>>;
 }
 
 /// Which parked chunks to give.

@@ -11,6 +11,7 @@ mod link;
 mod owner;
 mod reading;
 mod reports;
+mod room;
 mod script;
 mod settle;
 mod setup;
@@ -28,14 +29,14 @@ use std::{
 use ::redis::Client;
 use async_trait::async_trait;
 use bytes::Bytes;
-use millrace_domain::{Partition, SinkSid, Timestamp};
+use millrace_domain::{AccountSid, Partition, SinkSid, Timestamp};
 use millrace_proto::internal::BacklogState;
 use tokio::sync::Mutex as AsyncMutex;
 
 use self::{failure::Failure, keys::Keys, link::Link, reports::Progress, setup::Setup};
 use crate::{
-    Class, Entry, EntryId, Member, Ownership, ParkedChunk, ParkedQuery, Queue, Report, ReportKind,
-    Result, Settled, Settlement, Token, fair::Shares,
+    Class, Entry, EntryId, Member, Ownership, ParkedChunk, ParkedQuery, Pressure, Queue, Report,
+    ReportKind, Result, Settled, Settlement, Token, chunk::MarkedChunk, fair::Shares,
 };
 
 /// How to reach and use Redis.
@@ -168,6 +169,15 @@ impl Queue for RedisQueue {
         self.append_chunk(partition, chunk).await
     }
 
+    async fn append_new(
+        &self,
+        partition: Partition,
+        chunk: MarkedChunk,
+        keep: Duration,
+    ) -> Result<Vec<usize>> {
+        self.append_unseen(partition, chunk, keep).await
+    }
+
     async fn announce(&self, member: &Member, lease: Duration) -> Result<Vec<Member>> {
         self.announce_member(member, lease).await
     }
@@ -265,5 +275,17 @@ impl Queue for RedisQueue {
             .await
             .map_err(|failure| failure.during(|| "measure the queue".into()))?;
         Ok(lengths.into_iter().sum())
+    }
+
+    async fn pressure(&self) -> Result<Pressure> {
+        self.memory().await
+    }
+
+    async fn set_full(&self, accounts: &[AccountSid], lasting: Duration) -> Result<()> {
+        self.say_full(accounts, lasting).await
+    }
+
+    async fn full_accounts(&self) -> Result<Vec<AccountSid>> {
+        self.all_full().await
     }
 }

@@ -8,6 +8,7 @@ mod clock;
 mod failure;
 mod job;
 mod leases;
+mod marks;
 mod open;
 mod reading;
 mod reports;
@@ -26,7 +27,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use millrace_domain::{Partition, SinkSid, Timestamp};
+use millrace_domain::{AccountSid, Partition, SinkSid, Timestamp};
 use millrace_proto::internal::BacklogState;
 use sqlx::SqlitePool;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -34,15 +35,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 use self::{
     clock::{Clock, Ids, ms_of},
     failure::{Failure, during},
-    job::{Ask, Job, TakeReports},
+    job::{AppendNew, Ask, Job, TakeReports},
     leases::{Change, Leases},
     open::Database,
     writer::Writer,
 };
 use crate::{
-    Class, Entry, EntryId, Error, Member, Ownership, ParkedChunk, ParkedQuery, Queue, Report,
-    ReportKind, Result, Settled, Settlement, Token, backlog, compress::compress_parks,
-    fair::Shares,
+    Class, Entry, EntryId, Error, Member, Ownership, ParkedChunk, ParkedQuery, Pressure, Queue,
+    Report, ReportKind, Result, Settled, Settlement, Token, backlog, chunk::MarkedChunk,
+    compress::compress_parks, fair::Shares,
 };
 
 /// Work that may wait for the writer.
@@ -57,11 +58,13 @@ pub struct SqliteOptions {
     pub partitions: u16,
     /// About how many settlements' reports of attempts are kept for each partition until they are read.
     pub attempts_max: u64,
+    /// Bytes that may be taken, for [`Queue::pressure`]; more are written all the same. `None`: as many as the disk has.
+    pub max_bytes: Option<u64>,
 }
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { path: None, partitions: 64, attempts_max: 10_000 }
+        Self { path: None, partitions: 64, attempts_max: 10_000, max_bytes: None }
     }
 }
 
@@ -72,6 +75,9 @@ pub struct SqliteQueue {
     appended: watch::Receiver<u64>,
     clock: Arc<Clock>,
     members: Mutex<BTreeMap<String, (String, i64)>>,
+    /// Accounts that are full, and until when.
+    full: Mutex<HashMap<AccountSid, i64>>,
+    max_bytes: Option<u64>,
     shares: Shares,
     trimmed: Arc<AtomicU64>,
 }
@@ -110,6 +116,8 @@ impl SqliteQueue {
             appended: seen,
             clock,
             members: Mutex::default(),
+            full: Mutex::default(),
+            max_bytes: options.max_bytes,
             shares: Shares::default(),
             trimmed,
         })
@@ -168,6 +176,16 @@ impl Queue for SqliteQueue {
     async fn append(&self, partition: Partition, chunk: Bytes) -> Result<EntryId> {
         let operation = || format!("append to partition {}", partition.0);
         self.ask((partition, chunk), Job::Append, operation).await
+    }
+
+    async fn append_new(
+        &self,
+        partition: Partition,
+        chunk: MarkedChunk,
+        keep: Duration,
+    ) -> Result<Vec<usize>> {
+        let operation = || format!("append to partition {}", partition.0);
+        self.ask(AppendNew { partition, chunk, keep }, Job::AppendNew, operation).await
     }
 
     async fn announce(&self, member: &Member, lease: Duration) -> Result<Vec<Member>> {
@@ -281,5 +299,23 @@ impl Queue for SqliteQueue {
 
     async fn depth(&self) -> Result<u64> {
         self.count_ready().await
+    }
+
+    async fn pressure(&self) -> Result<Pressure> {
+        Ok(Pressure { used_bytes: self.used_bytes().await?, max_bytes: self.max_bytes })
+    }
+
+    async fn set_full(&self, accounts: &[AccountSid], lasting: Duration) -> Result<()> {
+        let until = self.clock.now().plus(lasting).as_millis();
+        let mut full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        full.extend(accounts.iter().map(|account| (*account, until)));
+        Ok(())
+    }
+
+    async fn full_accounts(&self) -> Result<Vec<AccountSid>> {
+        let now_ms = self.clock.now_ms();
+        let mut full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        full.retain(|_, until| *until > now_ms);
+        Ok(full.keys().copied().collect())
     }
 }

@@ -49,6 +49,16 @@ async fn ready_is_as_the_contract_says() {
 }
 
 #[tokio::test]
+async fn marks_are_as_the_contract_says() {
+    conformance::marks(&OnRedis::start().await).await;
+}
+
+#[tokio::test]
+async fn room_is_as_the_contract_says() {
+    conformance::room(&OnRedis::start().await).await;
+}
+
+#[tokio::test]
 async fn owners_are_as_the_contract_says() {
     conformance::owners(&OnRedis::start().await).await;
 }

@@ -35,6 +35,7 @@ impl Store for Directory {
             path: self.0.as_ref().map(|directory| directory.path().join("queue.db")),
             partitions: PARTITIONS,
             attempts_max: ATTEMPTS_MAX,
+            ..SqliteOptions::default()
         };
         Arc::new(SqliteQueue::open(options).await.expect("open"))
     }
@@ -48,6 +49,18 @@ impl Store for Directory {
 async fn ready_is_as_the_contract_says() {
     conformance::ready(&InFiles).await;
     conformance::ready(&InMemory).await;
+}
+
+#[tokio::test]
+async fn marks_are_as_the_contract_says() {
+    conformance::marks(&InFiles).await;
+    conformance::marks(&InMemory).await;
+}
+
+#[tokio::test]
+async fn room_is_as_the_contract_says() {
+    conformance::room(&InFiles).await;
+    conformance::room(&InMemory).await;
 }
 
 #[tokio::test]

@@ -9,11 +9,13 @@
 //! | `{mr:p}:chunk:<DG>:<id>` | string with expiry | a parked chunk, zstd |
 //! | `{mr:p}:quarantine` | hash | entry id → its raw bytes, entry id + `:why` → the reason |
 //! | `{mr:p}:attempts`, `{mr:p}:drops` | stream | reports; one field, `r`: the encoded message |
+//! | `{mr:p}:seen:<mark>` | string with expiry | nothing: an event with this mark was appended |
+//! | `mr:full` | sorted set with expiry | account that has as much waiting as it may → until when, ms |
 //! | `mr:deliverers` | sorted set | id of a deliverer → until when it is taken to live, ms |
 //! | `{mr:deliverers}:members` | hash | id of a deliverer → since when, ms, a space, its address |
 //! | `mr:meta` | hash | `partitions`: P, `format`: of these keys and values |
 
-use millrace_domain::{Partition, SinkSid};
+use millrace_domain::{Mark, Partition, SinkSid};
 
 use crate::{Class, ParkedId, ReportKind};
 
@@ -74,6 +76,16 @@ impl Keys {
         format!("{{{}:{}}}:chunk:{sink}:{}", self.prefix, partition.0, id.0.simple())
     }
 
+    /// That an event was appended.
+    pub(crate) fn seen(&self, partition: Partition, mark: Mark) -> String {
+        format!("{{{}:{}}}:seen:{mark}", self.prefix, partition.0)
+    }
+
+    /// The accounts that are full.
+    pub(crate) fn full(&self) -> String {
+        format!("{}:full", self.prefix)
+    }
+
     pub(crate) fn deliverers(&self) -> String {
         format!("{}:deliverers", self.prefix)
     }
@@ -94,6 +106,7 @@ impl Keys {
 
 #[cfg(test)]
 mod tests {
+    use millrace_domain::AccountSid;
     use uuid::Uuid;
 
     use super::*;
@@ -119,6 +132,9 @@ mod tests {
             keys.chunk(p, sink, ParkedId(Uuid::from_u128(2))),
             "{mr:7}:chunk:DG00000000000000000000000000000001:00000000000000000000000000000002"
         );
+        let mark = Mark::of(AccountSid::from_u128(1), "a");
+        assert_eq!(keys.seen(p, mark), format!("{{mr:7}}:seen:{mark}"));
+        assert_eq!(keys.full(), "mr:full");
         assert_eq!(keys.deliverers(), "mr:deliverers");
         assert_eq!(keys.members(), "{mr:deliverers}:members");
         assert_eq!(keys.meta(), "mr:meta");

@@ -36,6 +36,9 @@ pub(crate) struct Scripts {
     pub(crate) withdraw: Script,
     pub(crate) settle: Script,
     pub(crate) group: Script,
+    pub(crate) append_new: Script,
+    pub(crate) set_full: Script,
+    pub(crate) full: Script,
 }
 
 /// The scripts, hashed once.
@@ -47,11 +50,14 @@ pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     withdraw: Script::new(include_str!("withdraw.lua")),
     settle: Script::new(include_str!("settle.lua")),
     group: Script::new(include_str!("group.lua")),
+    append_new: Script::new(include_str!("append_new.lua")),
+    set_full: Script::new(include_str!("set_full.lua")),
+    full: Script::new(include_str!("full.lua")),
 });
 
 impl Scripts {
     /// All of them.
-    pub(crate) fn all(&self) -> [&Script; 7] {
+    pub(crate) fn all(&self) -> [&Script; 10] {
         [
             &self.acquire,
             &self.renew,
@@ -60,6 +66,9 @@ impl Scripts {
             &self.withdraw,
             &self.settle,
             &self.group,
+            &self.append_new,
+            &self.set_full,
+            &self.full,
         ]
     }
 }

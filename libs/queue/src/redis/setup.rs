@@ -79,7 +79,7 @@ fn check_info(info: &str) -> Result<(), String> {
 }
 
 /// A field of `INFO`; empty where there is none.
-fn field<'a>(info: &'a str, name: &str) -> &'a str {
+pub(super) fn field<'a>(info: &'a str, name: &str) -> &'a str {
     info.lines()
         .filter_map(|line| line.split_once(':'))
         .find(|(field, _)| *field == name)

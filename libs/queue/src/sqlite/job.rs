@@ -1,11 +1,15 @@
 //! What callers ask of the writer, and how each is told what came of it once that is on disk.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use millrace_domain::Partition;
 use tokio::sync::oneshot;
 
 use super::{failure::Failure, leases::Change};
-use crate::{EntryId, Ownership, Report, ReportKind, Settled, Settlement, Token};
+use crate::{
+    EntryId, Ownership, Report, ReportKind, Settled, Settlement, Token, chunk::MarkedChunk,
+};
 
 /// One piece of work, and who waits for it.
 #[derive(Debug)]
@@ -38,11 +42,20 @@ impl<W, T> Ask<W, T> {
 /// Everything that changes something.
 pub(super) enum Job {
     Append(Ask<(Partition, Bytes), EntryId>),
+    AppendNew(Ask<AppendNew, Vec<usize>>),
     /// `None`: the token is stale.
     Settle(Box<Ask<(Partition, Token, Settlement), Option<Settled>>>),
     Leases(Ask<(Vec<Partition>, Token, Change), Vec<Ownership>>),
     TakeReports(Ask<TakeReports, Vec<Report>>),
     Acknowledge(Ask<(ReportKind, Vec<(Partition, EntryId)>), ()>),
+}
+
+/// What to append of which nothing may be there yet.
+#[derive(Debug)]
+pub(super) struct AppendNew {
+    pub(super) partition: Partition,
+    pub(super) chunk: MarkedChunk,
+    pub(super) keep: Duration,
 }
 
 /// Which reports to put into a consumer's hands.
@@ -58,6 +71,7 @@ impl Job {
     pub(super) fn tell(self, result: Result<(), Failure>) {
         match self {
             Self::Append(ask) => ask.tell(result),
+            Self::AppendNew(ask) => ask.tell(result),
             Self::Settle(ask) => ask.tell(result),
             Self::Leases(ask) => ask.tell(result),
             Self::TakeReports(ask) => ask.tell(result),

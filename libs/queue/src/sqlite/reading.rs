@@ -175,6 +175,19 @@ impl SqliteQueue {
         let count = count.await.map_err(|error| during(error, || "measure the queue".into()))?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
+
+    /// Bytes of the pages that hold something.
+    pub(super) async fn used_bytes(&self) -> Result<u64> {
+        let select = "SELECT (page_count - freelist_count) * page_size
+            FROM pragma_page_count, pragma_freelist_count, pragma_page_size";
+        let used = async {
+            let row = sqlx::query(select).fetch_one(&self.reader).await?;
+            row.try_get::<i64, _>(0)
+        };
+        let used =
+            used.await.map_err(|error| during(error, || "measure the queue's file".into()))?;
+        Ok(u64::try_from(used).unwrap_or(0))
+    }
 }
 
 fn backlog_of(partition: Partition, row: &SqliteRow) -> Option<(SinkSid, BacklogState)> {

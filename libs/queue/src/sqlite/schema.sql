@@ -33,6 +33,15 @@ CREATE TABLE IF NOT EXISTS parked (
 CREATE INDEX IF NOT EXISTS parked_by_time ON parked (partition, sink, class, at, id);
 CREATE INDEX IF NOT EXISTS parked_by_expiry ON parked (expires) WHERE chunk IS NOT NULL;
 
+-- Marks of events that were appended, until they expire.
+CREATE TABLE IF NOT EXISTS seen (
+  partition INTEGER NOT NULL,
+  mark BLOB NOT NULL,
+  expires INTEGER NOT NULL,
+  PRIMARY KEY (partition, mark)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS seen_by_expiry ON seen (expires);
+
 CREATE TABLE IF NOT EXISTS quarantine (
   id INTEGER PRIMARY KEY,
   partition INTEGER NOT NULL,

@@ -18,7 +18,7 @@ use super::{
     failure::Failure,
     job::Job,
     leases::Leases,
-    reports, settle,
+    marks, reports, settle,
 };
 
 /// Most jobs in one transaction.
@@ -110,7 +110,7 @@ impl Writer {
         let appended = self.append(to, jobs).await?;
         for job in jobs {
             match job {
-                Job::Append(_) => {}
+                Job::Append(_) | Job::AppendNew(_) => {}
                 Job::Leases(_) => self.change_leases(job),
                 Job::Settle(ask) => {
                     let settled = settle::settle(self, to, &ask.work).await?;
@@ -140,10 +140,20 @@ impl Writer {
         let now_ms = self.clock.now_ms();
         let mut rows = Vec::new();
         for job in jobs {
-            if let Job::Append(ask) = job {
-                let id = self.ids.next(now_ms);
-                ask.note(entry_id(id));
-                rows.push((id, ask.work.0, ask.work.1.clone()));
+            match job {
+                Job::Append(ask) => {
+                    let id = self.ids.next(now_ms);
+                    ask.note(entry_id(id));
+                    rows.push((id, ask.work.0, ask.work.1.clone()));
+                }
+                Job::AppendNew(ask) => {
+                    let (chunk, seen) = marks::unseen(to, &ask.work, now_ms).await?;
+                    rows.extend(
+                        chunk.map(|chunk| (self.ids.next(now_ms), ask.work.partition, chunk)),
+                    );
+                    ask.note(seen);
+                }
+                _ => {}
             }
         }
         let mut left = rows.as_slice();
@@ -169,7 +179,7 @@ impl Writer {
         }
     }
 
-    /// Gives back the room of parked chunks that expired.
+    /// Gives back the room of parked chunks and of marks that expired.
     async fn sweep(&mut self, to: &mut SqliteConnection) -> sqlx::Result<()> {
         let now_ms = self.clock.now_ms();
         if now_ms < self.next_sweep_ms {
@@ -177,8 +187,8 @@ impl Writer {
         }
         self.next_sweep_ms = now_ms + SWEEP_EVERY_MS;
         let empty = "UPDATE parked SET chunk = NULL WHERE expires <= ? AND chunk IS NOT NULL";
-        sqlx::query(empty).bind(now_ms).execute(to).await?;
-        Ok(())
+        sqlx::query(empty).bind(now_ms).execute(&mut *to).await?;
+        marks::forget(to, now_ms).await
     }
 
     /// Counts what was given up, unread.
