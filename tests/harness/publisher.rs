@@ -70,7 +70,8 @@ impl Publisher {
         events: Vec<Event>,
         version: Option<&str>,
     ) -> Result<PublishResponse, Status> {
-        let mut request = authorized(PublishRequest { events }, &self.authorization);
+        let mut request =
+            authorized(PublishRequest { events, deduplicate: false }, &self.authorization);
         request.set_timeout(TIMEOUT);
         if let Some(version) = version {
             let version = version.parse().expect("a version is ASCII");

@@ -183,7 +183,8 @@ async fn publish(
         account: target.account_sid.clone(),
     };
     let connection = connect_relying_on(router, &credentials, config_version).await?;
-    let sender = Sender { client: PublishServiceClient::new(connection), retry_for: DEADLINE };
+    let client = PublishServiceClient::new(connection);
+    let sender = Sender { client, retry_for: DEADLINE, deduplicate: false };
     let mut published = HashMap::new();
     let lines: Vec<&str> = EVENTS.lines().collect();
     for lines in lines.chunks(BATCH_EVENTS) {

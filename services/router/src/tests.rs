@@ -90,7 +90,7 @@ impl Fixture {
         metadata: &[(&'static str, &str)],
         events: Vec<Event>,
     ) -> Result<Vec<PublishResult>, Status> {
-        let mut request = Request::new(PublishRequest { events });
+        let mut request = Request::new(PublishRequest { events, deduplicate: false });
         for (name, value) in metadata.iter().chain(&[("authorization", authorization)]) {
             request.metadata_mut().insert(*name, value.parse().expect("a value"));
         }

@@ -183,7 +183,10 @@ impl Producer {
         loop {
             let sent_us = clock::now_micros();
             let events = batch.clone().map(|number| self.events.event(number, sent_us)).collect();
-            let request = setup::authorized(PublishRequest { events }, &self.args.platform_key)?;
+            let request = setup::authorized(
+                PublishRequest { events, deduplicate: false },
+                &self.args.platform_key,
+            )?;
             match self.publish.clone().publish(request).await {
                 Ok(response) if all_accepted(response.get_ref())? => {
                     return Ok(clock::now_micros() - sent_us);

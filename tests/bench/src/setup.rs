@@ -82,7 +82,10 @@ impl Api {
         let events = Events::new(self.account_sid.clone(), ASKING_RUN);
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let request = PublishRequest { events: vec![events.event(0, clock::now_micros())] };
+            let request = PublishRequest {
+                events: vec![events.event(0, clock::now_micros())],
+                deduplicate: false,
+            };
             let answer = publish.publish(authorized(request, &self.platform_key)?).await;
             let results = answer.as_ref().map(|it| it.get_ref().results.as_slice());
             if results.unwrap_or_default().iter().any(|it| {

@@ -20,7 +20,7 @@ use tokio::{io::AsyncRead, time::Instant};
 pub(crate) use self::{
     batch::Batch,
     parse::event,
-    send::{Delivery, Sender},
+    send::{Delivery, Kept, Sender},
 };
 use self::{
     batch::{Batches, Cut},
@@ -50,6 +50,9 @@ pub(crate) struct PublishArgs {
     /// How long a batch is tried again while the server is away or has no room.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
     retry_for: Duration,
+    /// Leave out events that were published before with the same id and this flag, within the router's window (1 h unless set).
+    #[arg(long)]
+    deduplicate: bool,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -64,6 +67,7 @@ Exits with 1 if an event was rejected.
 
 Examples:
   millrace publish --file events.jsonl
+  millrace publish --file events.jsonl --deduplicate    # again, after an interruption
   tail -f events.jsonl | millrace publish --file - --account-sid AC… --platform-key …";
 
 /// Publishes the file, prints the summary.
@@ -72,7 +76,7 @@ pub(crate) async fn run(args: PublishArgs) -> anyhow::Result<ExitCode> {
     let (input, size) = open(&args.file).await?;
     let connection = connect(args.connection.router(), &credentials).await?;
     let client = PublishServiceClient::new(connection).max_decoding_message_size(ANSWER_MAX_BYTES);
-    let sender = Sender { client, retry_for: args.retry_for };
+    let sender = Sender { client, retry_for: args.retry_for, deduplicate: args.deduplicate };
     let batches = Batches::new(input, credentials.account_named(), usize::from(args.batch));
     let progress = Progress::start(size);
     let mut tally = Tally::default();

@@ -5,9 +5,13 @@ use millrace_queue::Error;
 
 use super::*;
 
+/// Stands for an event that was left out.
+const DUPLICATE: u32 = u32::MAX;
+
 fn codes(results: &[PublishResult]) -> Vec<Result<u32, (RejectionCode, String)>> {
     let code = |result: &PublishResult| match result.outcome.clone().expect("an outcome") {
         Outcome::Accepted(accepted) => Ok(accepted.sinks),
+        Outcome::Duplicate(_) => Ok(DUPLICATE),
         Outcome::Rejected(rejected) => Err((rejected.code(), rejected.field)),
     };
     results.iter().map(code).collect()

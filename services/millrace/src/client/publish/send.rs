@@ -21,6 +21,8 @@ pub(crate) struct Sender {
     pub(crate) client: PublishServiceClient<Connection>,
     /// How long a batch is tried again.
     pub(crate) retry_for: Duration,
+    /// Whether events are left out that were accepted before.
+    pub(crate) deduplicate: bool,
 }
 
 /// What became of one event.
@@ -28,8 +30,17 @@ pub(crate) struct Sender {
 pub(crate) struct Delivery {
     /// Its id.
     pub(crate) id: String,
-    /// To how many sinks it goes, or why it was not kept.
-    pub(crate) outcome: Result<u32, Refusal>,
+    /// How it is kept, or why it is not.
+    pub(crate) outcome: Result<Kept, Refusal>,
+}
+
+/// How an event is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// It goes to so many sinks.
+    For(u32),
+    /// One with its id was accepted before.
+    Already,
 }
 
 impl Delivery {
@@ -52,7 +63,8 @@ impl Sender {
         while !waiting.is_empty() {
             let last_try = started.elapsed() >= self.retry_for;
             let events = waiting.iter().map(|(_, event)| event.clone()).collect();
-            let answered = self.client.clone().publish(v1::PublishRequest { events }).await;
+            let request = v1::PublishRequest { events, deduplicate: self.deduplicate };
+            let answered = self.client.clone().publish(request).await;
             let wait = match answered {
                 Ok(answer) => {
                     waiting =
@@ -92,7 +104,8 @@ fn settle(
     let mut again = Vec::new();
     for ((at, event), result) in sent.into_iter().zip(results) {
         let outcome = match result.outcome {
-            Some(Outcome::Accepted(accepted)) => Ok(accepted.sinks),
+            Some(Outcome::Accepted(accepted)) => Ok(Kept::For(accepted.sinks)),
+            Some(Outcome::Duplicate(_)) => Ok(Kept::Already),
             Some(Outcome::Rejected(rejected)) => {
                 if !last_try && passes(rejected.code()) {
                     again.push((at, event));

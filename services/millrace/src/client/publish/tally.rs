@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use millrace_domain::Refusal;
 use serde_json::{Value, json};
 
-use super::Answered;
+use super::{Answered, Kept};
 
 /// Most rejections that are kept for the summary in JSON; all are counted, and told as they come.
 const REJECTIONS_KEPT: usize = 1_000;
@@ -55,6 +55,7 @@ impl fmt::Display for Rejection {
 pub(super) struct Tally {
     accepted: usize,
     matched: usize,
+    duplicates: usize,
     rejected: usize,
     rejections: Vec<Rejection>,
     last_line: u64,
@@ -63,11 +64,14 @@ pub(super) struct Tally {
 impl Tally {
     /// Counts a batch.
     pub(super) fn add(&mut self, answered: Answered) {
-        for sinks in
-            answered.deliveries.iter().filter_map(|delivery| delivery.outcome.as_ref().ok())
-        {
-            self.accepted += 1;
-            self.matched += usize::from(*sinks > 0);
+        for kept in answered.deliveries.iter().filter_map(|it| it.outcome.as_ref().ok()) {
+            match kept {
+                Kept::For(sinks) => {
+                    self.accepted += 1;
+                    self.matched += usize::from(*sinks > 0);
+                }
+                Kept::Already => self.duplicates += 1,
+            }
         }
         self.rejected += answered.rejections.len();
         let room = REJECTIONS_KEPT.saturating_sub(self.rejections.len());
@@ -88,9 +92,13 @@ impl Tally {
     /// The summary for people.
     pub(super) fn to_text(&self, elapsed: Duration) -> String {
         format!(
-            "{} accepted ({} of them matched a sink), {} rejected; {:.1} s, {} events/s",
+            "{} accepted ({} of them matched a sink), {}{} rejected; {:.1} s, {} events/s",
             self.accepted,
             self.matched,
+            match self.duplicates {
+                0 => String::new(),
+                duplicates => format!("{duplicates} known already, "),
+            },
             self.rejected,
             elapsed.as_secs_f64(),
             rate(self.accepted, elapsed)
@@ -102,6 +110,7 @@ impl Tally {
         json!({
             "accepted": self.accepted,
             "matched": self.matched,
+            "duplicates": self.duplicates,
             "rejected": self.rejected,
             "rejections": self.rejections.iter().map(Rejection::to_json).collect::<Vec<_>>(),
             "seconds": elapsed.as_secs_f64(),
@@ -128,8 +137,8 @@ mod tests {
         let mut tally = Tally::default();
         tally.add(Answered {
             deliveries: vec![
-                delivery("a", Ok(2)),
-                delivery("b", Ok(0)),
+                delivery("a", Ok(Kept::For(2))),
+                delivery("b", Ok(Kept::For(0))),
                 delivery("c", Err(refusal.clone())),
             ],
             rejections: vec![Rejection::of(3, "c", &refusal)],

@@ -65,7 +65,8 @@ async fn publish_to(
         secret: millrace_domain::Secret::new("token"),
     };
     let connection = connect(&url, &credentials).await.expect("it listens");
-    let sender = Sender { client: PublishServiceClient::new(connection), retry_for };
+    let client = PublishServiceClient::new(connection);
+    let sender = Sender { client, retry_for, deduplicate: false };
     let events = sent(&["a", "b"]).into_iter().map(|(_, event)| event).collect();
     let outcome = sender.publish(Batch { events, lines: vec![7, 8] }).await;
     drop(sender);
@@ -79,7 +80,10 @@ async fn what_may_pass_is_sent_again_with_the_same_ids() {
     let failures = vec![Status::resource_exhausted("full"), Status::unavailable("away")];
     let (outcome, sent) = publish_to(failures, Duration::from_secs(30)).await;
     let deliveries = outcome.expect("the third try");
-    assert!(deliveries.iter().all(|delivery| delivery.outcome == Ok(1)), "{deliveries:?}");
+    assert!(
+        deliveries.iter().all(|delivery| delivery.outcome == Ok(Kept::For(1))),
+        "{deliveries:?}"
+    );
     assert_eq!(sent, vec![vec!["a".to_owned(), "b".to_owned()]; 3]);
 }
 
@@ -126,7 +130,7 @@ fn only_what_may_pass_is_sent_again_and_with_the_same_id() {
     let again = settle(sent(&["a", "b", "c"]), results(), false, &mut deliveries).expect("matches");
     assert_eq!(again.iter().map(|(at, e)| (*at, e.id.as_str())).collect::<Vec<_>>(), [(1, "b")]);
     let known = |at: usize| deliveries[at].as_ref().map(|d| d.outcome.clone());
-    assert_eq!(known(0), Some(Ok(2)));
+    assert_eq!(known(0), Some(Ok(Kept::For(2))));
     assert_eq!(known(1), None);
     assert_eq!(known(2).and_then(Result::err).map(|r| r.code), Some(RefusalCode::NotFound));
     assert!(
