@@ -4,19 +4,22 @@ use millrace_domain::{Partition, SinkSid};
 use millrace_proto::internal::BacklogState;
 use prost::Message;
 
-use crate::{Class, ParkedId};
+use crate::{Place, Settlement};
 
-/// Has the state of each sink looked at of which something is unparked: an owner that lost count of a sink does not
+/// The states to write, and each sink of which something is unparked: an owner that lost count of a sink does not
 /// name it, and its state would stay when the last of it is gone.
-pub(crate) fn name_unparked(
-    backlogs: &mut Vec<(SinkSid, Option<BacklogState>)>,
-    unparked: &[(SinkSid, Class, ParkedId)],
-) {
-    for (sink, ..) in unparked {
+pub(crate) fn named(settlement: &Settlement) -> Vec<(SinkSid, Option<BacklogState>)> {
+    let mut backlogs = settlement.backlogs.clone();
+    let quarantined = settlement.quarantined.iter().filter_map(|(place, _)| match place {
+        Place::Parked(sink, ..) => Some(sink),
+        Place::Ready(_) => None,
+    });
+    for sink in settlement.unparked.iter().map(|(sink, ..)| sink).chain(quarantined) {
         if backlogs.iter().all(|(named, _)| named != sink) {
             backlogs.push((*sink, None));
         }
     }
+    backlogs
 }
 
 /// Reads a state. One that is damaged counts as the default: the sink is listed all the same, so that what is parked

@@ -9,6 +9,7 @@ mod marks;
 mod owners;
 mod parks;
 mod ready;
+mod recovery;
 mod reports;
 mod room;
 mod settlements;
@@ -18,8 +19,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use self::{
-    crashes::crashes, marks::marks, owners::owners, parks::parks, ready::ready, reports::reports,
-    room::room, settlements::settlements,
+    crashes::crashes, marks::marks, owners::owners, parks::parks, ready::ready, recovery::recovery,
+    reports::reports, room::room, settlements::settlements,
 };
 use crate::Queue;
 

@@ -23,6 +23,7 @@ mod compress;
 pub mod conformance;
 pub mod error;
 mod fair;
+mod place;
 pub mod redis;
 pub mod sqlite;
 
@@ -30,6 +31,7 @@ use self::chunk::MarkedChunk;
 
 pub use self::{
     error::Error,
+    place::{Inheritance, NoPlace, Place, Quarantined},
     redis::{RedisOptions, RedisQueue},
     sqlite::{SqliteOptions, SqliteQueue},
 };
@@ -89,7 +91,7 @@ pub struct Member {
 }
 
 /// Which of a sink's two sets a parked chunk is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// The sink is down, full or paused: by age, oldest first.
     Backlog,
@@ -139,8 +141,8 @@ pub struct Settlement {
     pub unparked: Vec<(SinkSid, Class, ParkedId)>,
     /// What has to wait.
     pub parks: Vec<Park>,
-    /// Entries that nobody can read, and why: moved to quarantine, raw.
-    pub quarantined: Vec<(EntryId, String)>,
+    /// Chunks that nobody can read or survives, and why: moved to quarantine, raw.
+    pub quarantined: Vec<(Place, String)>,
     /// New state of the sinks concerned; `None`: nothing of the sink is parked any more. Where something is, all the
     /// same, its state is left; where it has none, it gets the default. A sink of `unparked` that is not named here counts as `None`.
     pub backlogs: Vec<(SinkSid, Option<BacklogState>)>,
@@ -148,6 +150,10 @@ pub struct Settlement {
     pub attempts: AttemptReports,
     /// What was given up; empty: nothing is appended.
     pub drops: DropReports,
+    /// Chunks of which nothing is noted any more.
+    pub acquitted: Vec<Place>,
+    /// Says that this owner survived what stood when it took over: nobody need wonder any more how the one before ended.
+    pub trusted: bool,
 }
 
 /// What a settlement did.
@@ -242,7 +248,8 @@ pub trait Queue: Send + Sync + 'static {
     async fn withdraw(&self, member_id: &str) -> Result<()>;
 
     /// Takes the lease of each partition that nobody holds; tells which of `partitions` are held by `token` after
-    /// that. A repeat with the same token gives the same.
+    /// that. A repeat with the same token gives the same. Where the last holder did not release the partition, that
+    /// is remembered: see [`Queue::inherit`].
     async fn acquire(
         &self,
         partitions: &[Partition],
@@ -260,6 +267,16 @@ pub trait Queue: Send + Sync + 'static {
 
     /// Gives up partitions that `token` holds; what it does not hold is left alone.
     async fn release(&self, partitions: &[Partition], token: Token) -> Result<()>;
+
+    /// What the owners before have left. For who has just acquired the partition.
+    async fn inherit(&self, partition: Partition) -> Result<Inheritance>;
+
+    /// Writes a number beside each chunk, which outlives this owner until the chunk is acquitted. A repeat writes the
+    /// same again. Works when the queue is full.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] if `token` does not hold the partition: nothing is changed.
+    async fn note(&self, partition: Partition, token: Token, notes: &[(Place, u32)]) -> Result<()>;
 
     /// The queue's time, by which windows and due times run.
     async fn now(&self) -> Result<Timestamp>;
@@ -307,8 +324,21 @@ pub trait Queue: Send + Sync + 'static {
         class: Class,
     ) -> Result<Option<Timestamp>>;
 
-    /// Quarantined chunks of a partition: where each stood, why, and its bytes.
-    async fn quarantined(&self, partition: Partition) -> Result<Vec<(EntryId, String, Bytes)>>;
+    /// Every chunk in quarantine of a partition, by where it stood.
+    async fn quarantined(&self, partition: Partition) -> Result<Vec<Quarantined>>;
+
+    /// The bytes of a chunk in quarantine: as it was encoded, or, if they are damaged, as they are stored.
+    async fn quarantined_chunk(&self, partition: Partition, place: Place) -> Result<Option<Bytes>>;
+
+    /// Moves chunks from quarantine to the end of `ready`, each in one step, in the order given: the events in them are
+    /// accepted anew under the ids they had. Tells how many were there. A repeat moves none.
+    ///
+    /// # Errors
+    /// [`Error::Full`] where there is no room: those not moved stay in quarantine.
+    async fn redrive(&self, partition: Partition, places: &[Place]) -> Result<u64>;
+
+    /// Deletes chunks from quarantine, for good. Tells how many were there. A repeat deletes none.
+    async fn discard(&self, partition: Partition, places: &[Place]) -> Result<u64>;
 
     /// Reads up to `limit` reports of all partitions that no other `consumer` has in hand, oldest first within a partition.
     /// What a consumer read and did not acknowledge, it gets again when it asks again under its name after a restart or

@@ -9,7 +9,9 @@ mod failure;
 mod keys;
 mod link;
 mod owner;
+mod quarantine;
 mod reading;
+mod recovery;
 mod reports;
 mod room;
 mod script;
@@ -35,8 +37,9 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use self::{failure::Failure, keys::Keys, link::Link, reports::Progress, setup::Setup};
 use crate::{
-    Class, Entry, EntryId, Member, Ownership, ParkedChunk, ParkedQuery, Pressure, Queue, Report,
-    ReportKind, Result, Settled, Settlement, Token, chunk::MarkedChunk, fair::Shares,
+    Class, Entry, EntryId, Inheritance, Member, Ownership, ParkedChunk, ParkedQuery, Place,
+    Pressure, Quarantined, Queue, Report, ReportKind, Result, Settled, Settlement, Token,
+    chunk::MarkedChunk, fair::Shares,
 };
 
 /// How to reach and use Redis.
@@ -208,6 +211,14 @@ impl Queue for RedisQueue {
         self.release_leases(partitions, token).await
     }
 
+    async fn inherit(&self, partition: Partition) -> Result<Inheritance> {
+        self.inherited(partition).await
+    }
+
+    async fn note(&self, partition: Partition, token: Token, notes: &[(Place, u32)]) -> Result<()> {
+        self.note_places(partition, token, notes).await
+    }
+
     async fn now(&self) -> Result<Timestamp> {
         self.time().await
     }
@@ -252,8 +263,20 @@ impl Queue for RedisQueue {
         self.first_parked_at(partition, sink, class).await
     }
 
-    async fn quarantined(&self, partition: Partition) -> Result<Vec<(EntryId, String, Bytes)>> {
+    async fn quarantined(&self, partition: Partition) -> Result<Vec<Quarantined>> {
         self.all_quarantined(partition).await
+    }
+
+    async fn quarantined_chunk(&self, partition: Partition, place: Place) -> Result<Option<Bytes>> {
+        self.one_quarantined(partition, place).await
+    }
+
+    async fn redrive(&self, partition: Partition, places: &[Place]) -> Result<u64> {
+        self.redrive_places(partition, places).await
+    }
+
+    async fn discard(&self, partition: Partition, places: &[Place]) -> Result<u64> {
+        self.discard_places(partition, places).await
     }
 
     async fn reports(&self, kind: ReportKind, consumer: &str, limit: usize) -> Result<Vec<Report>> {

@@ -10,7 +10,9 @@ mod job;
 mod leases;
 mod marks;
 mod open;
+mod quarantine;
 mod reading;
+mod recovery;
 mod reports;
 mod settle;
 mod writer;
@@ -41,9 +43,9 @@ use self::{
     writer::Writer,
 };
 use crate::{
-    Class, Entry, EntryId, Error, Member, Ownership, ParkedChunk, ParkedQuery, Pressure, Queue,
-    Report, ReportKind, Result, Settled, Settlement, Token, backlog, chunk::MarkedChunk,
-    compress::compress_parks, fair::Shares,
+    Class, Entry, EntryId, Error, Inheritance, Member, Ownership, ParkedChunk, ParkedQuery, Place,
+    Pressure, Quarantined, Queue, Report, ReportKind, Result, Settled, Settlement, Token, backlog,
+    chunk::MarkedChunk, compress::compress_parks, fair::Shares,
 };
 
 /// Work that may wait for the writer.
@@ -228,6 +230,16 @@ impl Queue for SqliteQueue {
         Ok(())
     }
 
+    async fn inherit(&self, partition: Partition) -> Result<Inheritance> {
+        self.inherited(partition).await
+    }
+
+    async fn note(&self, partition: Partition, token: Token, notes: &[(Place, u32)]) -> Result<()> {
+        let work = (partition, token, notes.to_vec());
+        let noted = self.ask(work, Job::Note, || format!("note suspects of {}", partition.0));
+        if noted.await? { Ok(()) } else { Err(Error::Stale) }
+    }
+
     async fn now(&self) -> Result<Timestamp> {
         Ok(self.clock.now())
     }
@@ -251,7 +263,7 @@ impl Queue for SqliteQueue {
             .await
             .map_err(|error| Error::Unavailable { operation: operation(), source: error.into() })?;
         let mut settlement = settlement.clone();
-        backlog::name_unparked(&mut settlement.backlogs, &settlement.unparked);
+        settlement.backlogs = backlog::named(&settlement);
         for (park, chunk) in settlement.parks.iter_mut().zip(compressed) {
             park.chunk = chunk;
         }
@@ -283,8 +295,22 @@ impl Queue for SqliteQueue {
         self.first_parked_at(partition, sink, class).await
     }
 
-    async fn quarantined(&self, partition: Partition) -> Result<Vec<(EntryId, String, Bytes)>> {
+    async fn quarantined(&self, partition: Partition) -> Result<Vec<Quarantined>> {
         self.all_quarantined(partition).await
+    }
+
+    async fn quarantined_chunk(&self, partition: Partition, place: Place) -> Result<Option<Bytes>> {
+        self.one_quarantined(partition, place).await
+    }
+
+    async fn redrive(&self, partition: Partition, places: &[Place]) -> Result<u64> {
+        let operation = || format!("re-drive chunks of partition {}", partition.0);
+        self.ask((partition, places.to_vec()), Job::Redrive, operation).await
+    }
+
+    async fn discard(&self, partition: Partition, places: &[Place]) -> Result<u64> {
+        let operation = || format!("empty quarantine {}", partition.0);
+        self.ask((partition, places.to_vec()), Job::Discard, operation).await
     }
 
     async fn reports(&self, kind: ReportKind, consumer: &str, limit: usize) -> Result<Vec<Report>> {

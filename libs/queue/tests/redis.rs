@@ -82,3 +82,8 @@ async fn reports_are_as_the_contract_says() {
 async fn crashes_lose_nothing() {
     conformance::crashes(&OnRedis::start().await).await;
 }
+
+#[tokio::test]
+async fn recovery_is_as_the_contract_says() {
+    conformance::recovery(&OnRedis::start().await).await;
+}

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use millrace_domain::{Partition, SinkSid, Timestamp};
 use millrace_proto::internal::BacklogState;
 use millrace_queue::{
-    Class, EntryId, Error, Ownership, Park, ParkedId, ParkedQuery, Queue, RedisOptions, RedisQueue,
-    Settled, Settlement, Token,
+    Class, EntryId, Error, Ownership, Park, ParkedId, ParkedQuery, Place, Queue, RedisOptions,
+    RedisQueue, Settled, Settlement, Token,
 };
 use millrace_testkit::redis::{Server, ServerOptions};
 use redis::{Cmd, aio::MultiplexedConnection, cmd};
@@ -220,11 +220,13 @@ async fn what_a_stranger_put_into_ready_ends_in_quarantine() {
     let found = queue.read(&cursors, Duration::ZERO).await.expect("read");
     let entry = &found[0].1;
     millrace_queue::chunk::decode(entry.chunk.clone()).expect_err("no chunk");
-    let quarantined = vec![(entry.id, "no chunk".to_owned())];
+    let quarantined = vec![(Place::Ready(entry.id), "no chunk".to_owned())];
     let settlement = Settlement { quarantined, ..Settlement::default() };
     queue.settle(HOME, token, &settlement).await.expect("settle");
     let kept = queue.quarantined(HOME).await.expect("quarantined");
-    assert_eq!(kept, [(entry.id, "no chunk".to_owned(), Bytes::from_static(b"x\ny"))]);
+    assert_eq!((kept[0].place, kept[0].reason.as_str()), (Place::Ready(entry.id), "no chunk"));
+    let chunk = queue.quarantined_chunk(HOME, kept[0].place).await.expect("show");
+    assert_eq!(chunk, Some(Bytes::from_static(b"x\ny")));
 }
 
 #[tokio::test]
@@ -240,7 +242,7 @@ async fn a_settlement_that_redis_breaks_off_loses_nothing_and_is_done_by_its_rep
     let waits = Park { sink: SinkSid::from_u128(2), ..park("waits") };
     let settlement = Settlement {
         entries: vec![done],
-        quarantined: vec![(bad, "no chunk".to_owned())],
+        quarantined: vec![(Place::Ready(bad), "no chunk".to_owned())],
         unparked: vec![(drained.sink, drained.class, drained.id)],
         parks: vec![waits.clone()],
         ..Settlement::default()

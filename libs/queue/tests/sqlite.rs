@@ -91,3 +91,9 @@ async fn reports_are_as_the_contract_says() {
 async fn crashes_lose_nothing() {
     conformance::crashes(&InFiles).await;
 }
+
+#[tokio::test]
+async fn recovery_is_as_the_contract_says() {
+    conformance::recovery(&InFiles).await;
+    conformance::recovery(&InMemory).await;
+}

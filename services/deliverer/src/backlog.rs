@@ -13,7 +13,7 @@ use millrace_proto::internal::{
     BacklogState, BreakerCause, Chunk, ChunkEvent, DropReport, DropReports, Variant,
 };
 use millrace_queue::{
-    Class, Park, ParkedId, Settlement,
+    Class, Park, ParkedId, Place, Settlement,
     chunk::{self, CHUNK_MAX_BYTES, CHUNK_MAX_EVENTS},
 };
 
@@ -118,7 +118,7 @@ impl Backlogs {
         match (chunk.source, &chunk.quarantine) {
             (Source::Ready(entry), None) => gathered.settlement.entries.push(entry),
             (Source::Ready(entry), Some(why)) => {
-                gathered.settlement.quarantined.push((entry, why.clone()))
+                gathered.settlement.quarantined.push((Place::Ready(entry), why.clone()))
             }
             (Source::Parked { sink, class, id, events, bytes }, _) => {
                 gathered.closed.push(Closed { sink, class, id });

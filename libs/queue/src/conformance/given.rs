@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::PARTITIONS;
 use crate::{
-    Class, Entry, EntryId, Ownership, Park, ParkedChunk, ParkedId, ParkedQuery, Queue, Settlement,
-    Token,
+    Class, Entry, EntryId, Ownership, Park, ParkedChunk, ParkedId, ParkedQuery, Place, Quarantined,
+    Queue, Settlement, Token,
 };
 
 /// A lease that no case outlives.
@@ -149,7 +149,20 @@ pub(super) struct Snapshot {
     pub(super) ready: Vec<(EntryId, Bytes)>,
     pub(super) backlogs: Vec<(SinkSid, BacklogState)>,
     pub(super) parked: Vec<(SinkSid, Class, ParkedId, Timestamp, Option<Bytes>)>,
-    pub(super) quarantined: Vec<(EntryId, String, Bytes)>,
+    pub(super) quarantined: Vec<(Place, String, Bytes)>,
+}
+
+/// All that is in quarantine of a partition, with its bytes.
+pub(super) async fn quarantined(
+    queue: &dyn Queue,
+    partition: Partition,
+) -> Vec<(Place, String, Bytes)> {
+    let mut found = Vec::new();
+    for Quarantined { place, reason, .. } in queue.quarantined(partition).await.expect("list") {
+        let chunk = queue.quarantined_chunk(partition, place).await.expect("show");
+        found.push((place, reason, chunk.expect("it is listed")));
+    }
+    found
 }
 
 /// Looks at `HOME`, and at what is parked for `sinks`.
@@ -168,6 +181,6 @@ pub(super) async fn snapshot(queue: &dyn Queue, sinks: &[SinkSid]) -> Snapshot {
         ready: ready.collect(),
         backlogs,
         parked: all_parked,
-        quarantined: queue.quarantined(HOME).await.expect("quarantined"),
+        quarantined: quarantined(queue, HOME).await,
     }
 }

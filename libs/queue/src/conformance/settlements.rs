@@ -9,11 +9,11 @@ use millrace_domain::Partition;
 use super::{
     Fixture,
     given::{
-        HOME, LONG, append, attempt, drop_of, owner, park, parked_texts, parking, settling, sink,
-        snapshot, standing, state, token, unparking,
+        HOME, LONG, append, attempt, drop_of, owner, park, parked_texts, parking, quarantined,
+        settling, sink, snapshot, standing, state, token, unparking,
     },
 };
-use crate::{Class, EntryId, Error, Park, Queue, ReportKind, Settled, Settlement, Token};
+use crate::{Class, EntryId, Error, Park, Place, Queue, ReportKind, Settled, Settlement, Token};
 
 /// Runs the cases about settling.
 pub async fn settlements(fixture: &dyn Fixture) {
@@ -37,7 +37,7 @@ async fn everything(queue: &dyn Queue, owner: Token) -> (Settlement, Park, [Entr
     queue.settle(HOME, owner, &first).await.expect("park");
     let settlement = Settlement {
         entries: vec![done],
-        quarantined: vec![(bad, "undecodable".into())],
+        quarantined: vec![(Place::Ready(bad), "undecodable".into())],
         parks: vec![park(sink(2), Class::Delayed, 9, "waits")],
         backlogs: vec![(sink(1), None), (sink(2), Some(state(2)))],
         attempts: attempt("503"),
@@ -60,7 +60,10 @@ async fn a_settlement_is_done_whole_and_its_repeat_changes_nothing(queue: &dyn Q
     assert_eq!(settled, Settled::Done);
     let after = snapshot(queue, &[sink(1), sink(2)]).await;
     assert_eq!(after.ready.iter().map(|(_, chunk)| chunk).collect::<Vec<_>>(), ["stays"]);
-    assert_eq!(after.quarantined, [(bad, "undecodable".into(), Bytes::from_static(b"bad"))]);
+    assert_eq!(
+        after.quarantined,
+        [(Place::Ready(bad), "undecodable".into(), Bytes::from_static(b"bad"))]
+    );
     assert_eq!(after.backlogs, [(sink(2), state(2))]);
     assert_eq!(after.parked.len(), 1, "{:?}", after.parked);
     let repeated = queue.settle(HOME, owner, &settlement).await.expect("repeat");
@@ -132,14 +135,14 @@ async fn quarantine_keeps_the_raw_bytes_and_the_reason(queue: &dyn Queue) {
     let raw = Bytes::from((0..=255).collect::<Vec<u8>>());
     let id = queue.append(HOME, raw.clone()).await.expect("append");
     let settlement = Settlement {
-        quarantined: vec![(id, "nobody survives it".into())],
+        quarantined: vec![(Place::Ready(id), "nobody survives it".into())],
         ..Settlement::default()
     };
     for expected in [Settled::Done, Settled::Already] {
         let settled = queue.settle(HOME, owner, &settlement).await.expect("settle");
         assert_eq!(settled, expected);
-        let found = queue.quarantined(HOME).await.expect("quarantined");
-        assert_eq!(found, [(id, "nobody survives it".into(), raw.clone())]);
+        let found = quarantined(queue, HOME).await;
+        assert_eq!(found, [(Place::Ready(id), "nobody survives it".into(), raw.clone())]);
         assert!(standing(queue, HOME).await.is_empty());
     }
     assert!(queue.quarantined(Partition(0)).await.expect("quarantined").is_empty());

@@ -7,7 +7,8 @@
 //! | `{mr:p}:backlogs` | hash | SID of a sink → `BacklogState` |
 //! | `{mr:p}:parked:<DG>`, `{mr:p}:delayed:<DG>` | sorted set | id of a parked chunk → ms |
 //! | `{mr:p}:chunk:<DG>:<id>` | string with expiry | a parked chunk, zstd |
-//! | `{mr:p}:quarantine` | hash | entry id → its raw bytes, entry id + `:why` → the reason |
+//! | `{mr:p}:quarantine` | hash | place of a chunk → its raw bytes, place + `:why` → the reason |
+//! | `{mr:p}:suspects` | hash | `owner`: token of the last that did not release, `unclean`: another did not, place of a chunk → what is noted of it |
 //! | `{mr:p}:attempts`, `{mr:p}:drops` | stream | reports; one field, `r`: the encoded message |
 //! | `{mr:p}:seen:<mark>` | string with expiry | nothing: an event with this mark was appended |
 //! | `mr:full` | sorted set with expiry | account that has as much waiting as it may → until when, ms |
@@ -54,6 +55,10 @@ impl Keys {
 
     pub(crate) fn quarantine(&self, partition: Partition) -> String {
         self.of(partition, "quarantine")
+    }
+
+    pub(crate) fn suspects(&self, partition: Partition) -> String {
+        self.of(partition, "suspects")
     }
 
     pub(crate) fn reports(&self, partition: Partition, kind: ReportKind) -> String {
@@ -118,6 +123,7 @@ mod tests {
         assert_eq!(keys.owner(p), "{mr:7}:owner");
         assert_eq!(keys.backlogs(p), "{mr:7}:backlogs");
         assert_eq!(keys.quarantine(p), "{mr:7}:quarantine");
+        assert_eq!(keys.suspects(p), "{mr:7}:suspects");
         assert_eq!(keys.reports(p, ReportKind::Attempts), "{mr:7}:attempts");
         assert_eq!(keys.reports(p, ReportKind::Drops), "{mr:7}:drops");
         assert_eq!(

@@ -48,8 +48,9 @@ impl RedisQueue {
         lease: Duration,
     ) -> Result<Vec<Ownership>> {
         let address = self.address();
-        let calls = self.each(partitions, || {
+        let calls = self.each(partitions, |partition, owner| {
             let mut call = SCRIPTS.acquire.call();
+            call.key(owner).key(self.keys.suspects(partition));
             call.arg(text(token)).arg(&address).arg(millis(lease));
             call
         });
@@ -70,9 +71,9 @@ impl RedisQueue {
         token: Token,
         lease: Duration,
     ) -> Result<(Vec<Ownership>, Timestamp)> {
-        let calls = self.each(partitions, || {
+        let calls = self.each(partitions, |_, owner| {
             let mut call = SCRIPTS.renew.call();
-            call.arg(text(token)).arg(millis(lease));
+            call.key(owner).arg(text(token)).arg(millis(lease));
             call
         });
         let during = |failure: super::failure::Failure| failure.during(|| "renew leases".into());
@@ -95,9 +96,9 @@ impl RedisQueue {
         partitions: &[Partition],
         token: Token,
     ) -> Result<()> {
-        let calls = self.each(partitions, || {
+        let calls = self.each(partitions, |partition, owner| {
             let mut call = SCRIPTS.release.call();
-            call.arg(text(token));
+            call.key(owner).key(self.keys.suspects(partition)).arg(text(token));
             call
         });
         if calls.is_empty() {
@@ -113,15 +114,13 @@ impl RedisQueue {
         time.map(timestamp).map_err(|failure| failure.during(|| "ask for the time".into()))
     }
 
-    fn each(&self, partitions: &[Partition], call: impl Fn() -> Call) -> Vec<Call> {
-        partitions
-            .iter()
-            .map(|partition| {
-                let mut call = call();
-                call.key(self.keys.owner(*partition));
-                call
-            })
-            .collect()
+    /// A call for each partition, given the key of its owner.
+    fn each(
+        &self,
+        partitions: &[Partition],
+        call: impl Fn(Partition, String) -> Call,
+    ) -> Vec<Call> {
+        partitions.iter().map(|partition| call(*partition, self.keys.owner(*partition))).collect()
     }
 }
 

@@ -168,29 +168,6 @@ impl RedisQueue {
             .map_err(|failure| failure.during(|| format!("read what is parked for {sink}")))?;
         Ok(found.first().map(|(_, at)| millis(*at)))
     }
-
-    pub(super) async fn all_quarantined(
-        &self,
-        partition: Partition,
-    ) -> Result<Vec<(EntryId, String, Bytes)>> {
-        let read = cmd("HGETALL").arg(self.keys.quarantine(partition)).take();
-        let mut fields: HashMap<String, Vec<u8>> = self
-            .link
-            .query(&read)
-            .await
-            .map_err(|failure| failure.during(|| format!("list quarantine {}", partition.0)))?;
-        let ids: Vec<_> = fields.keys().filter_map(|field| entries::id(field)).collect();
-        let mut found: Vec<_> = ids
-            .into_iter()
-            .map(|id| {
-                let raw = fields.remove(&id.to_string()).unwrap_or_default();
-                let why = fields.remove(&format!("{id}:why")).unwrap_or_default();
-                (id, String::from_utf8_lossy(&why).into_owned(), raw.into())
-            })
-            .collect();
-        found.sort_by_key(|(id, ..)| *id);
-        Ok(found)
-    }
 }
 
 /// A score of a sorted set, which is whole milliseconds.
@@ -203,6 +180,6 @@ fn corrupt(what: String, source: impl std::error::Error + Send + Sync + 'static)
     Error::Corrupt { what, source: Box::new(source) }
 }
 
-fn not_ours(what: String) -> Error {
+pub(super) fn not_ours(what: String) -> Error {
     Error::Corrupt { what, source: "it is not what Redis gives".into() }
 }

@@ -39,6 +39,9 @@ pub(crate) struct Scripts {
     pub(crate) append_new: Script,
     pub(crate) set_full: Script,
     pub(crate) full: Script,
+    pub(crate) inherit: Script,
+    pub(crate) note: Script,
+    pub(crate) redrive: Script,
 }
 
 /// The scripts, hashed once.
@@ -53,11 +56,14 @@ pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
     append_new: Script::new(include_str!("append_new.lua")),
     set_full: Script::new(include_str!("set_full.lua")),
     full: Script::new(include_str!("full.lua")),
+    inherit: Script::new(include_str!("inherit.lua")),
+    note: Script::new(include_str!("note.lua")),
+    redrive: Script::new(include_str!("redrive.lua")),
 });
 
 impl Scripts {
     /// All of them.
-    pub(crate) fn all(&self) -> [&Script; 10] {
+    pub(crate) fn all(&self) -> [&Script; 13] {
         [
             &self.acquire,
             &self.renew,
@@ -69,6 +75,9 @@ impl Scripts {
             &self.append_new,
             &self.set_full,
             &self.full,
+            &self.inherit,
+            &self.note,
+            &self.redrive,
         ]
     }
 }

@@ -4,14 +4,16 @@
 -- Redis takes nothing back when a script fails midway. So it looks first, then writes, then removes: an error
 -- leaves what was consumed where it stands, and the same settlement again does the rest.
 --
--- KEYS: owner, ready, backlogs, quarantine, attempts, drops, then as the sections below need them.
+-- KEYS: owner, ready, backlogs, quarantine, attempts, drops, suspects, then as the sections below need them.
 -- ARGV: token, then section by section a count and so many groups:
 --   quarantined  (entry id, reason)
 --   entries      (entry id)
 --   unparked     (chunk id)              KEYS: set, chunk
+--   quarantined  (chunk id, place, reason)   KEYS: set, chunk   of parked chunks
 --   parks        (chunk id, ms, expires, bytes)   KEYS: set, chunk
 --   backlogs     (sink, 1 and its state, or 0 and '': nothing is parked any more)   KEYS: both sets of the sink
---   attempts body or '', most entries of attempts, drops body or ''
+--   acquitted    (place)
+--   1: trusted, or 0; attempts body or '', most entries of attempts, drops body or ''
 --
 -- Answers {-1}: the token is stale; {0}: already settled; {1, n}: done, n attempts trimmed.
 local holder = redis.call('GET', KEYS[1])
@@ -19,7 +21,8 @@ if not holder or string.sub(holder, 1, 32) ~= ARGV[1] then
   return { -1 }
 end
 local ready, backlogs, quarantine, attempts, drops = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local k, a = 6, 1
+local suspects = KEYS[7]
+local k, a = 7, 1
 local function key()
   k = k + 1
   return KEYS[k]
@@ -58,6 +61,18 @@ for _ = 1, tonumber(arg()) do
   unparked[#unparked + 1] = one
   left = left or one.left
 end
+for _ = 1, tonumber(arg()) do
+  local one = { id = arg(), set = key(), chunk = key() }
+  local place, reason = arg(), arg()
+  one.left = redis.call('ZSCORE', one.set, one.id)
+  unparked[#unparked + 1] = one
+  left = left or one.left
+  -- One that expired is nothing to keep.
+  local bytes = one.left and redis.call('GET', one.chunk)
+  if bytes then
+    quarantined[#quarantined + 1] = { id = place, reason = reason, bytes = bytes }
+  end
+end
 for _, id in ipairs(entries) do
   left = left or redis.call('XRANGE', ready, id, id)[1]
 end
@@ -86,6 +101,13 @@ for _ = 1, tonumber(arg()) do
   else
     drained[#drained + 1] = { sink = sink, backlog = backlog, delayed = delayed }
   end
+end
+local acquitted = {}
+for _ = 1, tonumber(arg()) do
+  acquitted[#acquitted + 1] = arg()
+end
+if arg() == '1' then
+  acquitted[#acquitted + 1] = 'unclean'
 end
 local attempted, most, dropped = arg(), arg(), arg()
 local trimmed = 0
@@ -117,5 +139,8 @@ for _, one in ipairs(drained) do
 end
 for _, id in ipairs(entries) do
   redis.call('XDEL', ready, id)
+end
+for _, place in ipairs(acquitted) do
+  redis.call('HDEL', suspects, place)
 end
 return { 1, trimmed }

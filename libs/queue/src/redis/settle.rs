@@ -11,8 +11,8 @@ use super::{
     script::{Call, SCRIPTS},
 };
 use crate::{
-    Class, Error, KEPT_AFTER_WINDOW, ReportKind, Result, Settled, Settlement, Token, backlog,
-    compress::compress_parks,
+    Class, Error, KEPT_AFTER_WINDOW, Place, ReportKind, Result, Settled, Settlement, Token,
+    backlog, compress::compress_parks,
 };
 
 impl RedisQueue {
@@ -58,7 +58,8 @@ impl Written<'_> {
             .key(keys.backlogs(partition))
             .key(keys.quarantine(partition))
             .key(keys.reports(partition, ReportKind::Attempts))
-            .key(keys.reports(partition, ReportKind::Drops));
+            .key(keys.reports(partition, ReportKind::Drops))
+            .key(keys.suspects(partition));
         call.arg(text(token));
         self.consumed(&mut call);
         self.kept(&mut call);
@@ -71,8 +72,17 @@ impl Written<'_> {
     /// What is done with.
     fn consumed(&self, call: &mut Call) {
         let Self { keys, partition, settlement, .. } = self;
-        call.arg(settlement.quarantined.len());
-        for (id, reason) in &settlement.quarantined {
+        let (mut entries, mut parked) = (Vec::new(), Vec::new());
+        for (place, reason) in &settlement.quarantined {
+            match place {
+                Place::Ready(id) => entries.push((id, reason)),
+                Place::Parked(sink, class, id) => {
+                    parked.push((place, (*sink, *class, *id), reason))
+                }
+            }
+        }
+        call.arg(entries.len());
+        for (id, reason) in entries {
             call.arg(id).arg(reason);
         }
         call.arg(settlement.entries.len());
@@ -84,6 +94,11 @@ impl Written<'_> {
             call.arg(id.0.simple());
             call.key(keys.parked(*partition, *sink, *class));
             call.key(keys.chunk(*partition, *sink, *id));
+        }
+        call.arg(parked.len());
+        for (place, (sink, class, id), reason) in parked {
+            call.arg(id.0.simple()).arg(place).arg(reason);
+            call.key(keys.parked(*partition, sink, class)).key(keys.chunk(*partition, sink, id));
         }
     }
 
@@ -99,8 +114,7 @@ impl Written<'_> {
             call.key(keys.parked(*partition, park.sink, park.class));
             call.key(keys.chunk(*partition, park.sink, park.id));
         }
-        let mut backlogs = settlement.backlogs.clone();
-        backlog::name_unparked(&mut backlogs, &settlement.unparked);
+        let backlogs = backlog::named(settlement);
         call.arg(backlogs.len());
         for (sink, state) in &backlogs {
             call.arg(sink).arg(u8::from(state.is_some()));
@@ -109,5 +123,10 @@ impl Written<'_> {
                 call.key(keys.parked(*partition, *sink, class));
             }
         }
+        call.arg(settlement.acquitted.len());
+        for place in &settlement.acquitted {
+            call.arg(place);
+        }
+        call.arg(u8::from(settlement.trusted));
     }
 }

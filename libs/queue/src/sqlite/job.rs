@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::{failure::Failure, leases::Change};
 use crate::{
-    EntryId, Ownership, Report, ReportKind, Settled, Settlement, Token, chunk::MarkedChunk,
+    EntryId, Ownership, Place, Report, ReportKind, Settled, Settlement, Token, chunk::MarkedChunk,
 };
 
 /// One piece of work, and who waits for it.
@@ -31,6 +31,11 @@ impl<W, T> Ask<W, T> {
         self.outcome = Some(outcome);
     }
 
+    /// What came of it, as noted.
+    pub(super) fn outcome(&self) -> Option<&T> {
+        self.outcome.as_ref()
+    }
+
     /// Tells what came of it. Who waited may be gone: it is done all the same.
     fn tell(self, result: Result<(), Failure>) {
         let outcome =
@@ -38,6 +43,9 @@ impl<W, T> Ask<W, T> {
         drop(self.done.send(outcome));
     }
 }
+
+/// What to write beside chunks.
+pub(super) type Notes = Vec<(Place, u32)>;
 
 /// Everything that changes something.
 pub(super) enum Job {
@@ -48,6 +56,10 @@ pub(super) enum Job {
     Leases(Ask<(Vec<Partition>, Token, Change), Vec<Ownership>>),
     TakeReports(Ask<TakeReports, Vec<Report>>),
     Acknowledge(Ask<(ReportKind, Vec<(Partition, EntryId)>), ()>),
+    /// False: the token is stale.
+    Note(Ask<(Partition, Token, Notes), bool>),
+    Redrive(Ask<(Partition, Vec<Place>), u64>),
+    Discard(Ask<(Partition, Vec<Place>), u64>),
 }
 
 /// What to append of which nothing may be there yet.
@@ -67,6 +79,11 @@ pub(super) struct TakeReports {
 }
 
 impl Job {
+    /// Tells whether it leaves nothing on disk: who takes or releases a partition is remembered, who renews is not.
+    pub(super) fn is_in_memory(&self) -> bool {
+        matches!(self, Self::Leases(ask) if matches!(ask.work.2, Change::Renew(_)))
+    }
+
     /// Tells who waits what came of it.
     pub(super) fn tell(self, result: Result<(), Failure>) {
         match self {
@@ -76,6 +93,8 @@ impl Job {
             Self::Leases(ask) => ask.tell(result),
             Self::TakeReports(ask) => ask.tell(result),
             Self::Acknowledge(ask) => ask.tell(result),
+            Self::Note(ask) => ask.tell(result),
+            Self::Redrive(ask) | Self::Discard(ask) => ask.tell(result),
         }
     }
 }

@@ -146,27 +146,6 @@ impl SqliteQueue {
         Ok(first.map(Timestamp::from_millis))
     }
 
-    pub(super) async fn all_quarantined(
-        &self,
-        partition: Partition,
-    ) -> Result<Vec<(EntryId, String, Bytes)>> {
-        let select = "SELECT id, reason, chunk FROM quarantine WHERE partition = ? ORDER BY id";
-        let read = async {
-            let query = sqlx::query(select).bind(i64::from(partition.0));
-            query
-                .fetch_all(&self.reader)
-                .await?
-                .iter()
-                .map(|row| {
-                    let chunk = Bytes::from(row.try_get::<Vec<u8>, _>("chunk")?);
-                    Ok((entry_id(row.try_get("id")?), row.try_get("reason")?, chunk))
-                })
-                .collect()
-        };
-        let found: sqlx::Result<_> = read.await;
-        found.map_err(|error| during(error, || format!("list quarantine {}", partition.0)))
-    }
-
     pub(super) async fn count_ready(&self) -> Result<u64> {
         let count = async {
             let row = sqlx::query("SELECT count(*) FROM ready").fetch_one(&self.reader).await?;

@@ -42,12 +42,28 @@ CREATE TABLE IF NOT EXISTS seen (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS seen_by_expiry ON seen (expires);
 
-CREATE TABLE IF NOT EXISTS quarantine (
-  id INTEGER PRIMARY KEY,
+-- place: where it stood, as text. chunk: zstd where it was parked.
+CREATE TABLE IF NOT EXISTS quarantined (
   partition INTEGER NOT NULL,
+  place TEXT NOT NULL,
   reason TEXT NOT NULL,
-  chunk BLOB NOT NULL
+  chunk BLOB NOT NULL,
+  PRIMARY KEY (partition, place)
 );
+
+-- token: of the last owner that did not release. unclean: another did not, and what it left is not settled yet.
+CREATE TABLE IF NOT EXISTS owners (
+  partition INTEGER PRIMARY KEY,
+  token BLOB,
+  unclean INTEGER NOT NULL DEFAULT 0
+);
+
+CREATE TABLE IF NOT EXISTS suspects (
+  partition INTEGER NOT NULL,
+  place TEXT NOT NULL,
+  note INTEGER NOT NULL,
+  PRIMARY KEY (partition, place)
+) WITHOUT ROWID;
 
 -- kind 0: attempts, 1: drops. consumer: who has it in hand, since when.
 CREATE TABLE IF NOT EXISTS reports (

@@ -6,11 +6,11 @@ use sqlx::SqliteConnection;
 
 use super::{
     clock::number,
-    numbers,
+    numbers, recovery,
     reports::{self, kind_number},
     writer::Writer,
 };
-use crate::{Class, KEPT_AFTER_WINDOW, Park, ReportKind, Settled, Settlement, Token};
+use crate::{Class, KEPT_AFTER_WINDOW, Park, Place, ReportKind, Settled, Settlement, Token};
 
 /// Settles; `None`, and nothing is changed, where the token is stale.
 pub(super) async fn settle(
@@ -31,6 +31,7 @@ pub(super) async fn settle(
         keep(to, *partition, park).await?;
     }
     set_backlogs(to, *partition, settlement).await?;
+    recovery::acquit(to, *partition, settlement).await?;
     if !settlement.attempts.attempts.is_empty() {
         let body = settlement.attempts.encode_to_vec();
         append_report(writer, to, *partition, ReportKind::Attempts, body).await?;
@@ -51,20 +52,22 @@ async fn consume(
     settlement: &Settlement,
 ) -> sqlx::Result<u64> {
     let home = i64::from(partition.0);
-    for (id, reason) in &settlement.quarantined {
-        let copy = "INSERT OR IGNORE INTO quarantine (id, partition, reason, chunk)
-            SELECT id, partition, ?, chunk FROM ready WHERE id = ? AND partition = ?";
-        sqlx::query(copy).bind(reason).bind(number(*id)).bind(home).execute(&mut *to).await?;
+    let (mut entries, mut unparked) = (settlement.entries.clone(), settlement.unparked.clone());
+    for (place, reason) in &settlement.quarantined {
+        recovery::quarantine(to, partition, *place, reason).await?;
+        match place {
+            Place::Ready(id) => entries.push(*id),
+            Place::Parked(sink, class, id) => unparked.push((*sink, *class, *id)),
+        }
     }
-    let quarantined = settlement.quarantined.iter().map(|(id, _)| id);
-    let ids = numbers(quarantined.chain(&settlement.entries).map(|id| number(*id)));
+    let ids = numbers(entries.into_iter().map(number));
     let mut gone = 0;
     if ids != "[]" {
         let delete =
             "DELETE FROM ready WHERE partition = ? AND id IN (SELECT value FROM json_each(?))";
         gone += sqlx::query(delete).bind(home).bind(ids).execute(&mut *to).await?.rows_affected();
     }
-    for (sink, class, id) in &settlement.unparked {
+    for (sink, class, id) in &unparked {
         let delete = "DELETE FROM parked WHERE partition = ? AND sink = ? AND class = ? AND id = ?";
         let delete = sqlx::query(delete).bind(home).bind(sink_bytes(*sink));
         let delete = delete.bind(class_number(*class)).bind(id.0.as_bytes().as_slice());

@@ -18,7 +18,7 @@ use super::{
     failure::Failure,
     job::Job,
     leases::Leases,
-    marks, reports, settle,
+    marks, recovery, reports, settle,
 };
 
 /// Most jobs in one transaction.
@@ -81,7 +81,7 @@ impl Writer {
     }
 
     async fn transact(&mut self, jobs: &mut [Job]) -> Result<(), Failure> {
-        if jobs.iter().all(|job| matches!(job, Job::Leases(_))) {
+        if jobs.iter().all(Job::is_in_memory) {
             // Nothing for the disk.
             jobs.iter_mut().for_each(|job| self.change_leases(job));
             return Ok(());
@@ -107,11 +107,33 @@ impl Writer {
     async fn whole(&mut self, to: &mut SqliteConnection, jobs: &mut [Job]) -> sqlx::Result<bool> {
         let before = self.ids.last();
         sqlx::query("BEGIN IMMEDIATE").execute(&mut *to).await?;
-        let appended = self.append(to, jobs).await?;
+        let mut appended = self.append(to, jobs).await?;
         for job in jobs {
             match job {
                 Job::Append(_) | Job::AppendNew(_) => {}
-                Job::Leases(_) => self.change_leases(job),
+                Job::Leases(_) => {
+                    self.change_leases(job);
+                    if let Job::Leases(ask) = job {
+                        recovery::remember(to, ask).await?;
+                    }
+                }
+                Job::Note(ask) => {
+                    let (partition, token, notes) = &ask.work;
+                    let holds = self.leases.holds(*partition, *token, self.clock.now_ms());
+                    if holds {
+                        recovery::note(to, *partition, notes).await?;
+                    }
+                    ask.note(holds);
+                }
+                Job::Redrive(ask) => {
+                    let moved = recovery::redrive(self, to, &ask.work).await?;
+                    appended |= moved > 0;
+                    ask.note(moved);
+                }
+                Job::Discard(ask) => {
+                    let gone = recovery::discard(to, &ask.work).await?;
+                    ask.note(gone);
+                }
                 Job::Settle(ask) => {
                     let settled = settle::settle(self, to, &ask.work).await?;
                     ask.note(settled);
