@@ -79,8 +79,11 @@ impl Servers {
     pub async fn quarantined(&self) -> Vec<(String, Bytes)> {
         let (queue, mut found) = (self.queue().await, Vec::new());
         for partition in partitions() {
-            let chunks = queue.quarantined(partition).await.expect("Redis answers");
-            found.extend(chunks.into_iter().map(|(_, why, bytes)| (why, bytes)));
+            for listed in queue.quarantined(partition).await.expect("Redis answers") {
+                let chunk = queue.quarantined_chunk(partition, listed.place).await;
+                let chunk = chunk.expect("Redis answers").expect("nobody takes it away");
+                found.push((listed.reason, chunk));
+            }
         }
         found
     }
