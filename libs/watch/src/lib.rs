@@ -44,6 +44,13 @@ impl Watch {
         watch
     }
 
+    /// A watch that shows `configuration`, and then what is given to the function: for tests.
+    pub fn shown(configuration: Configuration) -> (Self, impl Fn(Configuration)) {
+        let (publisher, watch) = channel();
+        publisher.publish(configuration);
+        (watch, move |configuration| publisher.publish(configuration))
+    }
+
     /// The last known configuration; `None` until the first snapshot is whole.
     pub fn current(&self) -> Option<Arc<Configuration>> {
         self.current.load_full()
