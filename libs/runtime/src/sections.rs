@@ -21,6 +21,12 @@ pub struct QueueSettings {
     pub partitions: u16,
     /// What the names of keys begin with, the same in every process.
     pub prefix: String,
+    /// Percent of the queue's memory (`maxmemory` of Redis) above which routers refuse publishes; the rest is room to park.
+    /// Between 1 and 100.
+    pub high_water_percent: u8,
+    /// Bytes of parked events, before compression, from which on an account's publishes are refused. `0`: without end. Not
+    /// given: a quarter of what `high_water_percent` comes to, which is without end where the queue's memory is.
+    pub account_backlog_bytes: Option<u64>,
 }
 
 /// Section `control_plane` of a service that watches it.
@@ -50,7 +56,13 @@ pub struct ShutdownSettings {
 
 impl Default for QueueSettings {
     fn default() -> Self {
-        Self { url: MaskedSecret::default(), partitions: 64, prefix: "mr".to_owned() }
+        Self {
+            url: MaskedSecret::default(),
+            partitions: 64,
+            prefix: "mr".to_owned(),
+            high_water_percent: 75,
+            account_backlog_bytes: None,
+        }
     }
 }
 
@@ -79,6 +91,10 @@ impl QueueSettings {
         anyhow::ensure!(
             !self.prefix.is_empty() && self.prefix.bytes().all(|b| b.is_ascii_alphanumeric()),
             "wrong setting `queue.prefix`: must be letters and digits"
+        );
+        anyhow::ensure!(
+            (1..=100).contains(&self.high_water_percent),
+            "wrong setting `queue.high_water_percent`: must be between 1 and 100"
         );
         Ok(())
     }

@@ -40,6 +40,10 @@ pub struct RouterSettings {
     /// Longest wait for the queue to take the events of a publish. Between 100 ms and 60 s.
     #[serde(with = "humantime_serde")]
     pub append_timeout: Duration,
+    /// How long an event that asked for deduplication is known by its id. Costs about 150 bytes of the queue's memory an event.
+    /// Between 1 s and 7 days.
+    #[serde(with = "humantime_serde")]
+    pub dedup_window: Duration,
     /// Most bytes of requests that are not answered yet, of the process; what is over is told to try again later.
     /// At least 8 MB.
     pub in_flight_bytes: u32,
@@ -59,6 +63,7 @@ impl Default for RouterSettings {
             listen: "0.0.0.0:8081".to_owned(),
             read_timeout: Duration::from_secs(10),
             append_timeout: Duration::from_secs(10),
+            dedup_window: Duration::from_hours(1),
             in_flight_bytes: 64 * 1024 * 1024,
         }
     }
@@ -98,6 +103,12 @@ impl Settings {
                 "router.append_timeout",
                 wait.contains(&self.router.append_timeout),
                 "must be between 100ms and 60s",
+            ),
+            (
+                "router.dedup_window",
+                (Duration::from_secs(1)..=Duration::from_hours(7 * 24))
+                    .contains(&self.router.dedup_window),
+                "must be between 1s and 7days",
             ),
             (
                 "router.in_flight_bytes",

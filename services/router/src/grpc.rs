@@ -1,18 +1,18 @@
 //! The gRPC face: `millrace.v1.PublishService`.
 
-use std::{pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use axum::Router;
-use futures::Stream;
 use millrace_domain::Refusal;
 use millrace_proto::{
     event_from_wire, rejection,
     v1::{
-        Accepted, PublishRequest, PublishResponse, PublishStreamRequest, PublishStreamResponse,
+        Accepted, Duplicate, Event, PublishRequest, PublishResponse, PublishStreamRequest,
         publish_result,
         publish_service_server::{PublishService, PublishServiceServer},
     },
 };
+use millrace_runtime::Tasks;
 use prost::Message;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
@@ -21,9 +21,11 @@ use tower::ServiceExt;
 use crate::{
     intake::Charge,
     metrics,
-    publish::{EVENTS_MAX, Outcome, PUBLISH_MAX_BYTES, PublishResult, Publisher},
+    publish::{Batch, EVENTS_MAX, Outcome, PUBLISH_MAX_BYTES, PublishResult, Publisher},
     status::Problem,
 };
+
+mod stream;
 
 /// Most bytes of a message that are decoded: a publish, and room for its framing.
 const DECODE_MAX_BYTES: usize = 5 * 1024 * 1024;
@@ -32,8 +34,8 @@ const DECODE_MAX_BYTES: usize = 5 * 1024 * 1024;
 pub(crate) const SERVICES: &[&str] = &["millrace.v1.PublishService"];
 
 /// The routes of this face.
-pub(crate) fn routes(publisher: Arc<Publisher>) -> Router {
-    let service = PublishServiceServer::new(Grpc { publisher })
+pub(crate) fn routes(publisher: Arc<Publisher>, tasks: Tasks) -> Router {
+    let service = PublishServiceServer::new(Grpc { publisher, tasks })
         .max_decoding_message_size(DECODE_MAX_BYTES)
         .map_request(|request: axum::extract::Request| request.map(tonic::body::Body::new));
     Router::new().route_service("/millrace.v1.PublishService/{*rpc}", service)
@@ -42,12 +44,12 @@ pub(crate) fn routes(publisher: Arc<Publisher>) -> Router {
 #[derive(Debug)]
 struct Grpc {
     publisher: Arc<Publisher>,
+    tasks: Tasks,
 }
 
 #[tonic::async_trait]
 impl PublishService for Grpc {
-    type PublishStreamStream =
-        Pin<Box<dyn Stream<Item = Result<PublishStreamResponse, Status>> + Send>>;
+    type PublishStreamStream = stream::Answers;
 
     async fn publish(
         &self,
@@ -57,31 +59,33 @@ impl PublishService for Grpc {
         let charge = request.extensions().get::<Charge>().cloned().unwrap_or_default();
         let opened = self.publisher.open(request.metadata().as_ref()).await?;
         let request = request.into_inner();
-        check_limits(&request)?;
-        let mut batch = self.publisher.batch(&opened, "account_sid");
-        for wire in &request.events {
-            let account = (!wire.account_sid.is_empty()).then_some(&*wire.account_sid);
-            match event_from_wire(wire) {
-                Ok(event) => batch.add(event, account),
-                Err(refusal) => batch.refuse(wire.id.clone(), refusal),
-            }
-        }
-        let results = self.publisher.publish(batch, &charge).await;
+        check_limits(request.events.len(), &request)?;
+        let mut batch = self.publisher.batch(&opened, "account_sid", request.deduplicate);
+        request.events.iter().for_each(|event| add(&mut batch, event));
+        let results = self.publisher.publish(batch, charge).await;
         metrics::published("grpc", &results, started.elapsed());
         Ok(Response::new(PublishResponse { results: results.into_iter().map(wire).collect() }))
     }
 
     async fn publish_stream(
         &self,
-        _request: Request<Streaming<PublishStreamRequest>>,
+        request: Request<Streaming<PublishStreamRequest>>,
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
-        Err(Status::unimplemented("`PublishStream` is not served yet: use `Publish`"))
+        stream::open(&self.publisher, request, &self.tasks).await.map(Response::new)
     }
 }
 
-fn check_limits(request: &PublishRequest) -> Result<(), Problem> {
-    let refused = if request.events.len() > EVENTS_MAX {
-        format!("a publish has at most {EVENTS_MAX} events; this one has {}", request.events.len())
+fn add(batch: &mut Batch<'_>, wire: &Event) {
+    let account = (!wire.account_sid.is_empty()).then_some(&*wire.account_sid);
+    match event_from_wire(wire) {
+        Ok(event) => batch.add(event, account),
+        Err(refusal) => batch.refuse(wire.id.clone(), refusal),
+    }
+}
+
+fn check_limits(events: usize, request: &impl Message) -> Result<(), Problem> {
+    let refused = if events > EVENTS_MAX {
+        format!("a publish has at most {EVENTS_MAX} events; this one has {events}")
     } else if request.encoded_len() > PUBLISH_MAX_BYTES {
         format!("a publish is at most {PUBLISH_MAX_BYTES} bytes; split it")
     } else {
@@ -93,6 +97,7 @@ fn check_limits(request: &PublishRequest) -> Result<(), Problem> {
 fn wire(result: PublishResult) -> millrace_proto::v1::PublishResult {
     let outcome = match result.outcome {
         Outcome::Accepted { sinks } => publish_result::Outcome::Accepted(Accepted { sinks }),
+        Outcome::Duplicate => publish_result::Outcome::Duplicate(Duplicate {}),
         Outcome::Rejected(refusal) => publish_result::Outcome::Rejected(rejection(&refusal)),
     };
     millrace_proto::v1::PublishResult { id: result.id, outcome: Some(outcome) }

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     body::{Body, Bytes},
-    extract::{Extension, State},
+    extract::{Extension, RawQuery, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::post,
@@ -22,13 +22,15 @@ use crate::{
     intake::{Charge, reading_problem},
     metrics,
     publish::{Batch, EVENTS_MAX, Outcome, PUBLISH_MAX_BYTES, PublishResult, Publisher},
-    status::{Problem, retry_after},
+    status::{Problem, retry_later},
 };
 
 mod binary;
 
 /// Most bytes of a body that are read only to be forgotten.
 const FORGOTTEN_MAX_BYTES: usize = 16 * 1024 * 1024;
+/// The parameter that asks that events be left out that are known.
+const DEDUPLICATE: &str = "deduplicate";
 /// Longest time spent on that.
 const FORGET_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -40,18 +42,36 @@ pub(crate) fn routes(publisher: Arc<Publisher>) -> Router {
 async fn events(
     State(publisher): State<Arc<Publisher>>,
     Extension(charge): Extension<Charge>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let started = Instant::now();
     let opened = publisher.open(&headers).await?;
     let mode = Mode::of(&headers)?;
+    let deduplicate = deduplicate(query.as_deref())?;
     let body = read(&headers, body).await?;
-    let mut batch = publisher.batch(&opened, "accountsid");
+    let mut batch = publisher.batch(&opened, "accountsid", deduplicate);
     mode.gather(&headers, &body, &mut batch)?;
-    let results = publisher.publish(batch, &charge).await;
+    let results = publisher.publish(batch, charge).await;
     metrics::published("http", &results, started.elapsed());
     Ok(answer(&results))
+}
+
+/// Whether the query asks that events be left out that are known; other parameters are not ours.
+fn deduplicate(query: Option<&str>) -> Result<bool, Problem> {
+    let parameters = query.unwrap_or_default().split('&');
+    let mut values = parameters.filter_map(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        (name == DEDUPLICATE).then_some(value)
+    });
+    match (values.next(), values.next()) {
+        (None, _) | (Some("false"), None) => Ok(false),
+        (Some("true"), None) => Ok(true),
+        _ => {
+            Err(Problem::Refused(Refusal::invalid(DEDUPLICATE, "must be `true` or `false`, once")))
+        }
+    }
 }
 
 /// How a request carries its events.
@@ -199,6 +219,7 @@ struct Results<'a> {
 #[serde(tag = "status", rename_all = "snake_case")]
 enum ResultBody<'a> {
     Accepted { id: &'a str, sinks: u32 },
+    Duplicate { id: &'a str },
     Rejected { id: Option<&'a str>, code: &'static str, field: &'a str, message: &'a str },
 }
 
@@ -206,6 +227,7 @@ impl<'a> From<&'a PublishResult> for ResultBody<'a> {
     fn from(result: &'a PublishResult) -> Self {
         match &result.outcome {
             Outcome::Accepted { sinks } => Self::Accepted { id: &result.id, sinks: *sinks },
+            Outcome::Duplicate => Self::Duplicate { id: &result.id },
             Outcome::Rejected(refusal) => Self::Rejected {
                 id: (!result.id.is_empty()).then_some(&*result.id),
                 code: refusal.code.as_str(),
@@ -221,7 +243,7 @@ fn answer(results: &[PublishResult]) -> Response {
     let body = Results { results: results.iter().map(ResultBody::from).collect() };
     let mut response = (status, Json(body)).into_response();
     if come_back {
-        retry_after(&mut response);
+        retry_later(&mut response);
     }
     response
 }
@@ -232,7 +254,7 @@ fn roll_up(results: &[PublishResult]) -> (StatusCode, bool) {
     let refusals: Vec<RefusalCode> = results
         .iter()
         .filter_map(|result| match &result.outcome {
-            Outcome::Accepted { .. } => None,
+            Outcome::Accepted { .. } | Outcome::Duplicate => None,
             Outcome::Rejected(refusal) => Some(refusal.code),
         })
         .collect();

@@ -19,7 +19,13 @@ use tokio::{
 };
 use tonic::{Code, Status};
 
+use self::stream::MeteredStream;
 use crate::status::Problem;
+
+mod stream;
+
+/// The request whose body is a stream of batches.
+const STREAM: &str = "/PublishStream";
 
 /// The bounds on what is read.
 #[derive(Clone, Debug)]
@@ -41,6 +47,16 @@ impl Intake {
 pub(crate) struct Charge(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
 
 impl Charge {
+    /// Moves what it holds into a charge of its own.
+    pub(crate) fn take(&self) -> Self {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Self(Arc::new(Mutex::new(held.take())))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
     fn add(&self, more: OwnedSemaphorePermit) {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match held.as_mut() {
@@ -50,14 +66,21 @@ impl Charge {
     }
 }
 
-/// Puts a request's body under the bounds, and its [`Charge`] among its extensions.
+/// Puts a request's body under the bounds, and its [`Charge`] among its extensions. A stream of batches may last for ever;
+/// what it has begun to send of a batch must go on in time, and waits that long for a share.
 pub(crate) async fn meter(State(intake): State<Intake>, request: Request) -> Request {
     let charge = Charge::default();
     let (mut parts, body) = request.into_parts();
     parts.extensions.insert(charge.clone());
-    let deadline = Box::pin(sleep(intake.read_timeout));
-    let body = Metered { body, charge, budget: intake.budget, deadline };
-    Request::from_parts(parts, Body::new(body))
+    let Intake { budget, read_timeout } = intake;
+    let deadline = Box::pin(sleep(read_timeout));
+    let body = if parts.uri.path().ends_with(STREAM) {
+        let waiting = None;
+        Body::new(MeteredStream { body, charge, budget, read_timeout, deadline, waiting })
+    } else {
+        Body::new(Metered { body, charge, budget, deadline })
+    };
+    Request::from_parts(parts, body)
 }
 
 /// Tells what broke the reading of a body.

@@ -3,7 +3,7 @@
 //!
 //! Goes by the configuration it watches: without one it is not ready and claims nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{Router, middleware};
 use millrace_proto::DESCRIPTORS;
@@ -11,9 +11,8 @@ use millrace_queue::{
     Queue,
     redis::{RedisOptions, RedisQueue},
 };
-use millrace_runtime::{Process, Readiness, admin, grpc::standard_routes, server, telemetry};
+use millrace_runtime::{Process, admin, grpc::standard_routes, server, telemetry};
 use millrace_watch::{Client, View, Watch};
-use tokio::time::{sleep, timeout};
 
 mod auth;
 pub mod config;
@@ -24,16 +23,14 @@ mod http;
 mod intake;
 mod metrics;
 mod publish;
+mod room;
 mod route;
 mod status;
 mod writer;
 
 pub use config::Settings;
 
-use crate::{intake::Intake, publish::Publisher, writer::Writers};
-
-/// How often the queue is asked whether it is there.
-const QUEUE_CHECK: Duration = Duration::from_secs(2);
+use crate::{intake::Intake, publish::Publisher, room::Room, writer::Writers};
 
 /// What a router serves.
 #[derive(Debug)]
@@ -57,13 +54,16 @@ pub fn build(
 ) -> anyhow::Result<Service> {
     let (limits, partitions) = (&settings.router, settings.queue.partitions);
     anyhow::ensure!(partitions > 0, "setting `queue.partitions` must be at least 1");
-    let writers = Writers::start(&queue, partitions, &process.tasks);
+    let writers = Writers::start(&queue, partitions, limits.dedup_window, &process.tasks);
     follow_configuration(&watch, process);
-    follow_queue(queue, process);
-    let publisher = Arc::new(Publisher::new(watch, writers, partitions, limits.append_timeout));
+    let room = Room::default();
+    let readiness = process.readiness.clone();
+    room.follow(queue, settings.queue.high_water_percent, readiness, &process.tasks);
+    let publisher = Publisher::new(watch, writers, room, partitions, limits.append_timeout);
+    let publisher = Arc::new(publisher);
     let intake = Intake::new(limits.in_flight_bytes, limits.read_timeout);
     let routes = http::routes(Arc::clone(&publisher))
-        .merge(grpc::routes(publisher))
+        .merge(grpc::routes(publisher, process.tasks.clone()))
         .layer(middleware::map_request_with_state(intake, intake::meter));
     Ok(Service { routes, grpc_services: grpc::SERVICES })
 }
@@ -114,22 +114,6 @@ fn follow_configuration(watch: &Watch, process: &Process) {
         }
         Ok(())
     });
-}
-
-fn follow_queue(queue: Arc<dyn Queue>, process: &Process) {
-    let readiness = process.readiness.clone();
-    readiness.set("queue", true);
-    process.tasks.spawn("follow-queue", |stopping| async move {
-        while stopping.run_until_cancelled(sleep(QUEUE_CHECK)).await.is_some() {
-            check_queue(&*queue, &readiness).await;
-        }
-        Ok(())
-    });
-}
-
-async fn check_queue(queue: &dyn Queue, readiness: &Readiness) {
-    let answers = matches!(timeout(QUEUE_CHECK, queue.now()).await, Ok(Ok(_)));
-    readiness.set("queue", answers);
 }
 
 #[cfg(test)]

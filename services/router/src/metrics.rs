@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use metrics::{counter, histogram};
+use metrics::{counter, gauge, histogram};
+use millrace_queue::Pressure;
 
 use crate::publish::{Outcome, PublishResult};
 
 /// Counts the results of a publish, and how long it took on `face`.
 pub(crate) fn published(face: &'static str, results: &[PublishResult], took: Duration) {
     histogram!("millrace_publish_seconds", "face" => face).record(took);
+    histogram!("millrace_publish_events", "face" => face).record(float(results.len()));
     let mut unmatched = 0_u64;
     let mut by_result: Vec<(&'static str, u64)> = Vec::new();
     for result in results {
@@ -17,6 +19,7 @@ pub(crate) fn published(face: &'static str, results: &[PublishResult], took: Dur
                 unmatched += u64::from(*sinks == 0);
                 "accepted"
             }
+            Outcome::Duplicate => "duplicate",
             Outcome::Rejected(refusal) => refusal.code.as_str(),
         };
         match by_result.iter_mut().find(|(known, _)| *known == word) {
@@ -33,8 +36,45 @@ pub(crate) fn published(face: &'static str, results: &[PublishResult], took: Dur
 }
 
 /// Counts a chunk that was appended.
-#[expect(clippy::cast_precision_loss, reason = "a histogram takes floats; a chunk is small")]
 pub(crate) fn appended(events: usize, bytes: usize) {
-    histogram!("millrace_chunk_events").record(events as f64);
-    histogram!("millrace_chunk_bytes").record(bytes as f64);
+    histogram!("millrace_chunk_events").record(float(events));
+    histogram!("millrace_chunk_bytes").record(float(bytes));
+}
+
+/// Times a write of the queue, whatever came of it.
+pub(crate) fn append_took(took: Duration) {
+    histogram!("millrace_append_seconds").record(took);
+}
+
+/// Counts a request that was refused as a whole; `reason` is one of few words.
+pub(crate) fn refused(reason: &'static str) {
+    counter!("millrace_refused_publishes_total", "reason" => reason).increment(1);
+}
+
+/// Counts an event that was refused since its account has as much waiting as it may.
+pub(crate) fn account_full() {
+    counter!("millrace_full_account_events_total").increment(1);
+}
+
+/// How many accounts have as much waiting as they may.
+pub(crate) fn full_accounts(accounts: usize) {
+    gauge!("millrace_full_accounts").set(float(accounts));
+}
+
+/// How full the queue is, and whether publishes are refused for it.
+#[expect(clippy::cast_precision_loss, reason = "a gauge takes floats")]
+pub(crate) fn pressure(pressure: Pressure, pressed: bool) {
+    gauge!("millrace_queue_used_bytes").set(pressure.used_bytes as f64);
+    gauge!("millrace_queue_max_bytes").set(pressure.max_bytes.unwrap_or(0) as f64);
+    gauge!("millrace_queue_pressed").set(if pressed { 1.0 } else { 0.0 });
+}
+
+/// Counts a stream of batches that opened or ended.
+pub(crate) fn streams(change: f64) {
+    gauge!("millrace_publish_streams").increment(change);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "metrics are floats; these numbers are small")]
+fn float(number: usize) -> f64 {
+    number as f64
 }

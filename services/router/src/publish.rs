@@ -1,11 +1,11 @@
 //! A publish: opened by its headers, gathered event by event, written, and rolled up into a result for each event.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::HashSet, sync::Arc, time::Duration};
 
 use axum::http::HeaderMap;
 use futures::{StreamExt, stream::FuturesUnordered};
 use millrace_domain::{
-    ConfigVersion, Partition, Refusal, Timestamp,
+    AccountSid, ConfigVersion, Mark, Partition, Refusal, RefusalCode, Timestamp,
     event::{ACCOUNT_EXTENSION, CloudEvent},
 };
 use millrace_proto::internal::ChunkEvent;
@@ -16,9 +16,11 @@ use uuid::Uuid;
 use crate::{
     auth::{self, Caller},
     intake::Charge,
+    metrics,
+    room::Room,
     route::{Origin, is_traceparent},
     status::Problem,
-    writer::{Failure, Failures, Parcel, Writers},
+    writer::{Exceptions, Parcel, Unwritten, Writers},
 };
 
 /// Most events of a publish.
@@ -39,6 +41,13 @@ pub(crate) struct PublishResult {
     pub(crate) outcome: Outcome,
 }
 
+impl PublishResult {
+    /// The result of an event that is not kept.
+    pub(crate) fn rejected(id: String, refusal: Refusal) -> Self {
+        Self { id, outcome: Outcome::Rejected(refusal) }
+    }
+}
+
 /// Whether an event is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -47,6 +56,8 @@ pub(crate) enum Outcome {
         /// How many sinks get it.
         sinks: u32,
     },
+    /// One of its account and id is in the queue, or was.
+    Duplicate,
     /// It is not.
     Rejected(Refusal),
 }
@@ -56,8 +67,16 @@ pub(crate) enum Outcome {
 pub(crate) struct Publisher {
     watch: Watch,
     writers: Writers,
+    room: Room,
     partitions: u16,
     append_timeout: Duration,
+}
+
+/// What a request's headers say, in order or not.
+#[derive(Clone, Debug)]
+pub(crate) struct Credentials {
+    authorization: Option<String>,
+    traceparent: String,
 }
 
 /// A request whose headers are in order.
@@ -73,14 +92,28 @@ impl Publisher {
     pub(crate) fn new(
         watch: Watch,
         writers: Writers,
+        room: Room,
         partitions: u16,
         append_timeout: Duration,
     ) -> Self {
-        Self { watch, writers, partitions, append_timeout }
+        Self { watch, writers, room, partitions, append_timeout }
     }
 
-    /// Looks at a request's headers (gRPC: metadata): which configuration, whose credentials, which trace.
+    /// The configuration it goes by.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// Looks at a request's headers (gRPC: metadata): which configuration, whose credentials, which trace; and whether there
+    /// is room at all.
     pub(crate) async fn open(&self, headers: &HeaderMap) -> Result<Opened, Problem> {
+        let opened = self.authorize(&self.credentials(headers).await?)?;
+        self.room.check()?;
+        Ok(opened)
+    }
+
+    /// Reads a request's headers, and waits for the configuration they ask for.
+    pub(crate) async fn credentials(&self, headers: &HeaderMap) -> Result<Credentials, Problem> {
         let header = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
         if let Some(asked) = header(VERSION_HEADER) {
             let version = asked.parse::<ConfigVersion>().map_err(|error| {
@@ -92,18 +125,30 @@ impl Publisher {
                 )));
             }
         }
+        let traceparent = header("traceparent").filter(|text| is_traceparent(text));
+        Ok(Credentials {
+            authorization: header("authorization").map(str::to_owned),
+            traceparent: traceparent.unwrap_or_default().to_owned(),
+        })
+    }
+
+    /// Tells whose credentials they are, by the configuration as it is now.
+    pub(crate) fn authorize(&self, credentials: &Credentials) -> Result<Opened, Problem> {
         let configuration = self.watch.current().ok_or_else(|| {
             Problem::Unavailable("this router has no configuration yet; try again".to_owned())
         })?;
-        let caller = auth::caller(&configuration, header("authorization"))?;
-        let traceparent = header("traceparent").filter(|text| is_traceparent(text));
+        let caller = auth::caller(&configuration, credentials.authorization.as_deref())?;
         let now = Timestamp::from_millis(clock::now_millis()).to_rfc3339_millis();
-        let traceparent = traceparent.unwrap_or_default().to_owned();
-        Ok(Opened { configuration, caller, traceparent, now })
+        Ok(Opened { configuration, caller, traceparent: credentials.traceparent.clone(), now })
+    }
+
+    /// Whether the queue has room.
+    pub(crate) fn check_room(&self) -> Result<(), Problem> {
+        self.room.check()
     }
 
     /// Writes what was gathered, and tells what became of each event, in order.
-    pub(crate) async fn publish(&self, batch: Batch<'_>, charge: &Charge) -> Vec<PublishResult> {
+    pub(crate) async fn publish(&self, batch: Batch<'_>, charge: Charge) -> Vec<PublishResult> {
         let Batch { mut results, parcels, origin, .. } = batch;
         let config_seq = origin.configuration.version().seq;
         let mut writing: FuturesUnordered<_> = parcels
@@ -113,24 +158,31 @@ impl Publisher {
                 async move { (self.write(partition, parcel).await, places) }
             })
             .collect();
-        while let Some((failures, places)) = writing.next().await {
-            for (index, failure) in failures {
-                results[places[index]].outcome = Outcome::Rejected(failure.into());
+        // What is written is paid for no more, whatever else is waited for.
+        drop(charge);
+        while let Some((exceptions, places)) = writing.next().await {
+            for (index, unwritten) in exceptions {
+                results[places[index]].outcome = unwritten.into();
             }
         }
         results
     }
 
-    async fn write(&self, partition: Partition, parcel: Parcel) -> Failures {
+    async fn write(&self, partition: Partition, parcel: Parcel) -> Exceptions {
         let all = parcel.events.len();
         let written = self.writers.write(partition, parcel);
         // What waited too long may still be written: the writer has it.
         let written = tokio::time::timeout(self.append_timeout, written).await;
-        written.unwrap_or_else(|_| (0..all).map(|index| (index, Failure::Unavailable)).collect())
+        written.unwrap_or_else(|_| (0..all).map(|index| (index, Unwritten::Unavailable)).collect())
     }
 
-    /// Starts to gather the events of a request.
-    pub(crate) fn batch<'a>(&self, opened: &'a Opened, account_field: &'static str) -> Batch<'a> {
+    /// Starts to gather the events of a request. `deduplicate`: those with an id of their own are left out where they are known.
+    pub(crate) fn batch<'a>(
+        &self,
+        opened: &'a Opened,
+        account_field: &'static str,
+        deduplicate: bool,
+    ) -> Batch<'a> {
         Batch {
             origin: Origin {
                 configuration: &opened.configuration,
@@ -140,6 +192,8 @@ impl Publisher {
                 now: &opened.now,
             },
             partitions: self.partitions,
+            full: self.room.full_accounts(),
+            deduplicate,
             results: Vec::new(),
             parcels: Vec::new(),
         }
@@ -151,6 +205,8 @@ impl Publisher {
 pub(crate) struct Batch<'a> {
     origin: Origin<'a>,
     partitions: u16,
+    full: Arc<HashSet<AccountSid>>,
+    deduplicate: bool,
     results: Vec<PublishResult>,
     parcels: Vec<Gathered>,
 }
@@ -159,7 +215,7 @@ pub(crate) struct Batch<'a> {
 #[derive(Debug)]
 struct Gathered {
     partition: Partition,
-    events: Vec<ChunkEvent>,
+    events: Vec<(ChunkEvent, Option<Mark>)>,
     places: Vec<usize>,
 }
 
@@ -179,10 +235,16 @@ impl Batch<'_> {
         }
         let id = if given.is_empty() { event.id.to_string() } else { given.clone() };
         match self.origin.route(event, named) {
+            Ok(routed) if routed.event.is_some() && self.full.contains(&routed.account) => {
+                self.refuse(id, full(self.origin.account_field, routed.account));
+            }
             Ok(routed) => {
                 if let Some(event) = routed.event {
                     let home = Partition::home_of(routed.account, self.partitions);
-                    self.gather(home, event);
+                    // An id of ours is new.
+                    let marks = self.deduplicate && !given.is_empty();
+                    let mark = marks.then(|| Mark::of(routed.account, &given));
+                    self.gather(home, (event, mark));
                 }
                 let outcome = Outcome::Accepted { sinks: routed.sinks };
                 self.results.push(PublishResult { id, outcome });
@@ -193,10 +255,10 @@ impl Batch<'_> {
 
     /// Takes the refusal of what is no event.
     pub(crate) fn refuse(&mut self, id: String, refusal: Refusal) {
-        self.results.push(PublishResult { id, outcome: Outcome::Rejected(refusal) });
+        self.results.push(PublishResult::rejected(id, refusal));
     }
 
-    fn gather(&mut self, partition: Partition, event: ChunkEvent) {
+    fn gather(&mut self, partition: Partition, event: (ChunkEvent, Option<Mark>)) {
         let place = self.results.len();
         match self.parcels.iter_mut().find(|parcel| parcel.partition == partition) {
             Some(parcel) => {
@@ -208,4 +270,13 @@ impl Batch<'_> {
             }
         }
     }
+}
+
+/// The refusal of an event whose account has as much waiting as it may.
+fn full(field: &str, account: AccountSid) -> Refusal {
+    metrics::account_full();
+    let message = format!(
+        "account {account} has as many events waiting for its sinks as it may: mend or delete the sinks that do not take theirs, and publish the event again later, with the same id"
+    );
+    Refusal { code: RefusalCode::ResourceExhausted, field: field.to_owned(), message }
 }

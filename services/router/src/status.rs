@@ -11,8 +11,12 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use crate::metrics;
+
 /// How long who is told to come back later should wait.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The same where the queue must be drained first.
+const RETRY_AFTER_PRESSURE: Duration = Duration::from_secs(5);
 
 /// A request that was not done; nothing of it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +29,8 @@ pub(crate) enum Problem {
     Unavailable(String),
     /// Too much is in flight.
     Overloaded,
+    /// The queue is over its high-water mark.
+    Pressed,
     /// The body did not come to its end in time.
     TooSlow,
     /// The body is of a kind that is not read.
@@ -39,7 +45,7 @@ impl Problem {
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
             Self::Denied(_) => StatusCode::FORBIDDEN,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+            Self::Overloaded | Self::Pressed => StatusCode::TOO_MANY_REQUESTS,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Refused(refusal) if refusal.code == RefusalCode::TooLarge => {
@@ -54,7 +60,7 @@ impl Problem {
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Denied(_) => "permission_denied",
             Self::Unavailable(_) => "unavailable",
-            Self::Overloaded => "resource_exhausted",
+            Self::Overloaded | Self::Pressed => "resource_exhausted",
             Self::TooSlow => "deadline_exceeded",
             Self::MediaType(_) => "invalid_argument",
             Self::Refused(refusal) => refusal.code.as_str(),
@@ -74,13 +80,43 @@ impl Problem {
             Self::Unauthenticated(message) | Self::MediaType(message) => message,
             Self::Denied(message) | Self::Unavailable(message) => message,
             Self::Overloaded => "too much is being published at once; try again later",
+            Self::Pressed => {
+                "the queue is too full for new events until what waits in it is delivered; publish again later, with the same ids"
+            }
             Self::TooSlow => "the body of the request did not end in time",
             Self::Refused(refusal) => &refusal.message,
         }
     }
 
-    fn may_be_repeated(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Overloaded)
+    /// When the same request may be sent again; `None`: it would be refused again.
+    fn come_back(&self) -> Option<Duration> {
+        match self {
+            Self::Unavailable(_) | Self::Overloaded => Some(RETRY_AFTER),
+            Self::Pressed => Some(RETRY_AFTER_PRESSURE),
+            _ => None,
+        }
+    }
+
+    /// What it is in metrics.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Pressed => "pressure",
+            Self::Overloaded => "in_flight",
+            _ => self.code(),
+        }
+    }
+
+    /// What it is to one event of a batch that was not done.
+    pub(crate) fn into_refusal(self) -> Refusal {
+        let code = match &self {
+            Self::Refused(refusal) => refusal.code,
+            Self::Unavailable(_) | Self::TooSlow => RefusalCode::Unavailable,
+            Self::Overloaded | Self::Pressed => RefusalCode::ResourceExhausted,
+            Self::Unauthenticated(_) | Self::Denied(_) => RefusalCode::PermissionDenied,
+            Self::MediaType(_) => RefusalCode::InvalidArgument,
+        };
+        let (field, message) = (self.field().to_owned(), self.message().to_owned());
+        Refusal { code, field, message }
     }
 }
 
@@ -96,8 +132,9 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = ProblemBody { code: self.code(), field: self.field(), message: self.message() };
         let mut response = (self.http_status(), Json(body)).into_response();
-        if self.may_be_repeated() {
-            retry_after(&mut response);
+        metrics::refused(self.reason());
+        if let Some(wait) = self.come_back() {
+            retry_after(&mut response, wait);
         }
         if matches!(self, Self::Unauthenticated(_)) {
             let scheme = HeaderValue::from_static("Basic realm=\"Millrace\"");
@@ -107,9 +144,13 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Says when to come back.
-pub(crate) fn retry_after(response: &mut Response) {
-    response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER.as_secs().into());
+/// Says when to come back for what some events were refused for.
+pub(crate) fn retry_later(response: &mut Response) {
+    retry_after(response, RETRY_AFTER);
+}
+
+fn retry_after(response: &mut Response, wait: Duration) {
+    response.headers_mut().insert(header::RETRY_AFTER, wait.as_secs().into());
 }
 
 impl From<Problem> for Status {
@@ -118,7 +159,7 @@ impl From<Problem> for Status {
             Problem::Unauthenticated(_) => Code::Unauthenticated,
             Problem::Denied(_) => Code::PermissionDenied,
             Problem::Unavailable(_) => Code::Unavailable,
-            Problem::Overloaded => Code::ResourceExhausted,
+            Problem::Overloaded | Problem::Pressed => Code::ResourceExhausted,
             Problem::TooSlow => Code::DeadlineExceeded,
             Problem::MediaType(_) | Problem::Refused(_) => Code::InvalidArgument,
         };
@@ -126,8 +167,9 @@ impl From<Problem> for Status {
         if !problem.field().is_empty() {
             details.add_bad_request_violation(problem.field(), problem.message());
         }
-        if problem.may_be_repeated() {
-            details.set_retry_info(Some(RETRY_AFTER));
+        metrics::refused(problem.reason());
+        if problem.come_back().is_some() {
+            details.set_retry_info(problem.come_back());
         }
         let message = match problem.field() {
             "" => problem.message().to_owned(),

@@ -1,6 +1,6 @@
 //! A router on sockets, in front of a real queue.
 
-use std::{net::SocketAddr, sync::atomic::Ordering};
+use std::{net::SocketAddr, sync::atomic::Ordering, time::Duration};
 
 use millrace_proto::v1::{
     Event, PublishRequest, PublishResult, RejectionCode, publish_result::Outcome,
@@ -18,8 +18,11 @@ use tonic_types::StatusExt;
 use super::*;
 use crate::fixture::{ACCOUNT, Fickle, OTHER, SUSPENDED, TRACE, VERSION, basic, event, no_answer};
 
+mod duplicates;
 mod over_grpc;
 mod over_http;
+mod room;
+mod streams;
 
 struct Fixture {
     queue: Arc<Fickle>,
@@ -53,9 +56,22 @@ impl Fixture {
 
     /// Sends a request as it is written, and reads the answer to its end.
     async fn send(&self, head: &str, body: &[u8]) -> Answer {
+        self.send_to("/v1/Events", head, body).await
+    }
+
+    /// Publishes an event over HTTP as [`ACCOUNT`], to a path of its own.
+    async fn post_to(&self, path: &str, body: &str) -> Answer {
+        let length = body.len();
+        let head = format!(
+            "authorization: {}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n",
+            own()
+        );
+        self.send_to(path, &head, body.as_bytes()).await
+    }
+
+    async fn send_to(&self, path: &str, head: &str, body: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.expect("listens");
-        let head =
-            format!("POST /v1/Events HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}\r\n");
+        let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}\r\n");
         stream.write_all(head.as_bytes()).await.expect("sent");
         stream.write_all(body).await.expect("sent");
         let mut answer = Vec::new();
@@ -95,6 +111,28 @@ impl Fixture {
             request.metadata_mut().insert(*name, value.parse().expect("a value"));
         }
         Ok(self.grpc().publish(request).await?.into_inner().results)
+    }
+
+    /// Publishes over gRPC what is to be left out where it is known.
+    async fn publish_once(&self, events: Vec<Event>) -> Vec<&'static str> {
+        let mut request = Request::new(PublishRequest { events, deduplicate: true });
+        request.metadata_mut().insert("authorization", own().parse().expect("a value"));
+        let answer = self.grpc().publish(request).await.expect("answered");
+        answer.into_inner().results.into_iter().map(word).collect()
+    }
+}
+
+/// What became of an event, in a word.
+fn word(result: PublishResult) -> &'static str {
+    match result.outcome.expect("an outcome") {
+        Outcome::Accepted(_) => "accepted",
+        Outcome::Duplicate(_) => "duplicate",
+        Outcome::Rejected(rejected) => match rejected.code() {
+            RejectionCode::ResourceExhausted => "exhausted",
+            RejectionCode::Unavailable => "unavailable",
+            RejectionCode::TooLarge => "too large",
+            _ => "rejected",
+        },
     }
 }
 

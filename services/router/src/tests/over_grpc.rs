@@ -1,6 +1,5 @@
 //! `millrace.v1.PublishService`.
 
-use millrace_proto::v1::PublishStreamRequest;
 use millrace_queue::Error;
 
 use super::*;
@@ -91,13 +90,4 @@ async fn what_the_queue_does_not_take_is_not_accepted() {
         let results = router.publish(&own(), &[], events).await.expect("answered");
         assert_eq!(codes(&results), [Err((code, String::new())), Ok(0)]);
     }
-}
-
-#[tokio::test]
-async fn a_stream_is_told_that_it_is_not_served_yet() {
-    let router = Fixture::start().await;
-    let batches = futures::stream::iter([PublishStreamRequest::default()]);
-    let refused = router.grpc().publish_stream(batches).await.expect_err("not served");
-    assert_eq!(refused.code(), Code::Unimplemented);
-    assert!(refused.message().contains("use `Publish`"));
 }

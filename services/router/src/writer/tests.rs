@@ -12,6 +12,7 @@ use super::*;
 use crate::fixture::{Fickle, no_answer};
 
 const HOME: Partition = Partition(0);
+const KEEP: Duration = Duration::from_secs(60);
 
 fn event(id: &str, bytes: usize) -> ChunkEvent {
     ChunkEvent {
@@ -28,6 +29,7 @@ fn event(id: &str, bytes: usize) -> ChunkEvent {
 }
 
 fn parcel(events: Vec<ChunkEvent>, config_seq: u64) -> Parcel {
+    let events = events.into_iter().map(|event| (event, None)).collect();
     Parcel { events, config_seq, charge: Charge::default() }
 }
 
@@ -35,12 +37,16 @@ fn start(queue: Fickle) -> (Arc<Fickle>, Arc<Writers>, Tasks) {
     let (tasks, _failures) = Tasks::new();
     let queue = Arc::new(queue);
     let seam: Arc<dyn Queue> = Arc::clone(&queue) as _;
-    (queue, Arc::new(Writers::start(&seam, 2, &tasks)), tasks)
+    (queue, Arc::new(Writers::start(&seam, 2, KEEP, &tasks)), tasks)
 }
 
 /// Writes one event in a task of its own, and waits until it waits for the writer.
 #[expect(clippy::disallowed_methods, reason = "the task ends with the test")]
-fn publish(writers: &Arc<Writers>, id: &str, config_seq: u64) -> tokio::task::JoinHandle<Failures> {
+fn publish(
+    writers: &Arc<Writers>,
+    id: &str,
+    config_seq: u64,
+) -> tokio::task::JoinHandle<Exceptions> {
     let (writers, parcel) = (Arc::clone(writers), parcel(vec![event(id, 10)], config_seq));
     tokio::spawn(async move { writers.write(HOME, parcel).await })
 }
@@ -98,7 +104,7 @@ async fn a_full_queue_refuses_its_chunk_alone() {
     let (queue, writers, _tasks) = start(queue);
     let many = (0..2_001).map(|n| event(&n.to_string(), 10)).collect();
     let failures = writers.write(HOME, parcel(many, 1)).await;
-    let expected: Failures = (1_000..2_000).map(|index| (index, Failure::Full)).collect();
+    let expected: Exceptions = (1_000..2_000).map(|index| (index, Unwritten::Full)).collect();
     assert_eq!(failures, expected);
     assert_eq!(queue.ids().await.concat().len(), 1_001);
 }
@@ -109,7 +115,7 @@ async fn a_queue_that_does_not_answer_is_not_asked_again_for_what_was_taken_with
     let many = (0..1_500).map(|n| event(&n.to_string(), 10)).collect();
     let failures = writers.write(HOME, parcel(many, 1)).await;
     assert_eq!(failures.len(), 1_500);
-    assert!(failures.iter().all(|(_, failure)| *failure == Failure::Unavailable));
+    assert!(failures.iter().all(|(_, failure)| *failure == Unwritten::Unavailable));
     assert_eq!(queue.tried.load(Ordering::SeqCst), 1, "and never twice the same");
     assert_eq!(publish(&writers, "later", 1).await.expect("answered"), []);
     assert_eq!(queue.ids().await, [vec!["later"]]);
