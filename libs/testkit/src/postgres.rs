@@ -54,6 +54,22 @@ impl Database {
         &self.url
     }
 
+    /// How many transactions it has ended, committed or not. What a connection did counts about a second later.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn transactions(&self) -> Result<u64> {
+        let mut connection = PgConnection::connect(&self.url).await?;
+        // https://www.postgresql.org/docs/15/monitoring-stats.html
+        let ended: i64 = sqlx::query_scalar(
+            "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()",
+        )
+        .fetch_one(&mut connection)
+        .await?;
+        connection.close().await?;
+        Ok(u64::try_from(ended)?)
+    }
+
     async fn make() -> Result<Self> {
         if let Some(url) = std::env::var(URL_VARIABLE).ok().filter(|url| !url.is_empty()) {
             return Self::on(url.trim_end_matches('/').to_owned(), None).await;

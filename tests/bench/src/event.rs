@@ -75,28 +75,57 @@ impl FromStr for EventId {
 
 /// Makes events; what takes time is done once.
 pub(crate) struct Events {
-    account_sid: String,
+    accounts: Vec<String>,
     run: u64,
     data: Vec<String>,
+    incompressible: bool,
 }
 
 impl Events {
-    /// Events of an account in a run.
-    pub(crate) fn new(account_sid: String, run: u64) -> Self {
-        Self { account_sid, run, data: (0..VARIETY).map(data).collect() }
+    /// Events of accounts, in turn, in a run.
+    pub(crate) fn new(accounts: Vec<String>, run: u64) -> Self {
+        Self { accounts, run, data: (0..VARIETY).map(data).collect(), incompressible: false }
+    }
+
+    /// Events of as many random letters, where it is so.
+    pub(crate) fn incompressible(self, incompressible: bool) -> Self {
+        Self { incompressible, ..self }
+    }
+
+    fn data(&self, number: usize) -> String {
+        let data = &self.data[number % VARIETY];
+        match self.incompressible {
+            true => {
+                json!({ "noise": noise(number, data.len() - r#"{"noise":""}"#.len()) }).to_string()
+            }
+            false => data.clone(),
+        }
     }
 
     /// The event of a number, published at `sent_us`.
     pub(crate) fn event(&self, number: usize, sent_us: u64) -> Event {
         Event {
-            account_sid: self.account_sid.clone(),
+            account_sid: self.accounts[number % self.accounts.len()].clone(),
             id: EventId { run: self.run, number, sent_us }.to_string(),
             source: SOURCE.to_owned(),
             r#type: EVENT_TYPE.to_owned(),
-            data: self.data[number % VARIETY].clone(),
+            data: self.data(number),
             ..Event::default()
         }
     }
+}
+
+/// Random letters of Base64, which no compression makes smaller than three quarters.
+fn noise(seed: usize, length: usize) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut state = seed as u64 + 1;
+    let mut letter = || {
+        // A linear congruential generator (Knuth, MMIX); its high bits are the good ones.
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(LETTERS[usize::try_from(state >> 58).unwrap_or_default()])
+    };
+    (0..length).map(|_| letter()).collect()
 }
 
 /// Finds the ids of the events in the body of a request.

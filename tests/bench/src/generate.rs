@@ -1,6 +1,6 @@
 //! The producer: a few batches in flight, or one event after the other at a given pace.
 
-use std::{cell::Cell, ops::Range, rc::Rc, time::Duration};
+use std::{cell::Cell, fs, ops::Range, path::PathBuf, rc::Rc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -32,9 +32,15 @@ pub(crate) struct GenerateArgs {
     /// A platform key.
     #[arg(long)]
     pub(crate) platform_key: String,
-    /// Whose events.
+    /// A file with the SIDs of the accounts whose events they are, one a line: event n is of account n modulo their number.
     #[arg(long)]
-    pub(crate) account_sid: String,
+    pub(crate) accounts: PathBuf,
+    /// How many sinks get each event.
+    #[arg(long)]
+    pub(crate) sinks: u32,
+    /// Which part of the deliveries is received at all, in percent.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) received_percent: usize,
     /// Number of the run, which the ids of the events carry.
     #[arg(long)]
     pub(crate) run: u64,
@@ -47,10 +53,13 @@ pub(crate) struct GenerateArgs {
     /// Batches that wait for their answer.
     #[arg(long)]
     pub(crate) in_flight: usize,
-    /// Batches a second; none: each as soon as one before it is answered.
+    /// Events a second; none: a batch as soon as one before it is answered.
     #[arg(long)]
     pub(crate) rate: Option<u32>,
-    /// Most events that are published and not received; none: any number.
+    /// Whether the text in the events is random letters.
+    #[arg(long)]
+    pub(crate) incompressible: bool,
+    /// Most deliveries that are published and not received; none: any number.
     #[arg(long, requires = "receiver")]
     pub(crate) undelivered: Option<usize>,
     /// Where to ask what was received.
@@ -83,9 +92,11 @@ pub(crate) async fn command(args: GenerateArgs) -> Result<()> {
 }
 
 async fn generate(args: GenerateArgs) -> Result<Generated> {
+    let accounts: Vec<String> =
+        fs::read_to_string(&args.accounts)?.lines().map(str::to_owned).collect();
     let producer = Rc::new(Producer {
         publish: PublishServiceClient::new(setup::connect(&args.url).await?),
-        events: Events::new(args.account_sid.clone(), args.run),
+        events: Events::new(accounts, args.run).incompressible(args.incompressible),
         next: Cell::new(0),
         repeated: Cell::new(0),
         received: watch::Sender::new(0),
@@ -129,7 +140,7 @@ async fn closed_loop(producer: &Rc<Producer>) -> Result<Vec<u64>> {
 }
 
 async fn paced(producer: &Rc<Producer>, rate: u32) -> Result<Vec<u64>> {
-    let mut ticks = interval(Duration::from_secs(1) / rate);
+    let mut ticks = interval(Duration::from_secs(1) * u32::try_from(producer.args.batch)? / rate);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut publishes = JoinSet::new();
     while let Some(batch) = producer.next_batch() {
@@ -163,7 +174,9 @@ impl Producer {
     async fn room_for(&self, batch: &Range<usize>) -> Result<()> {
         if let Some(undelivered) = self.args.undelivered {
             let mut received = self.received.subscribe();
-            received.wait_for(|received| batch.end <= received + undelivered).await?;
+            let GenerateArgs { sinks, received_percent, .. } = &self.args;
+            let awaited = batch.end * usize::try_from(*sinks)? * received_percent / 100;
+            received.wait_for(|received| awaited <= received + undelivered).await?;
         }
         Ok(())
     }
@@ -188,7 +201,7 @@ impl Producer {
                 &self.args.platform_key,
             )?;
             match self.publish.clone().publish(request).await {
-                Ok(response) if all_accepted(response.get_ref())? => {
+                Ok(response) if all_accepted(response.get_ref(), self.args.sinks)? => {
                     return Ok(clock::now_micros() - sent_us);
                 }
                 Ok(_) => {}
@@ -201,17 +214,19 @@ impl Producer {
     }
 }
 
-/// Whether every event is on its way to one sink; false: there was no room for some.
-fn all_accepted(response: &PublishResponse) -> Result<bool> {
+/// Whether every event is on its way to so many sinks; false: there was no room for some.
+fn all_accepted(response: &PublishResponse, sinks: u32) -> Result<bool> {
     for result in &response.results {
         match &result.outcome {
-            Some(Outcome::Accepted(accepted)) if accepted.sinks == 1 => {}
+            Some(Outcome::Accepted(accepted)) if accepted.sinks == sinks => {}
             Some(Outcome::Rejected(rejected))
                 if rejected.code() == RejectionCode::ResourceExhausted =>
             {
                 return Ok(false);
             }
-            outcome => bail!("event `{}` is not on its way to one sink: {outcome:?}", result.id),
+            outcome => {
+                bail!("event `{}` is not on its way to {sinks} sinks: {outcome:?}", result.id)
+            }
         }
     }
     Ok(true)

@@ -1,4 +1,5 @@
-//! `make bench`: how many events a second, at what cost and how late; one row for each way to run Millrace.
+//! `make bench`: how many events a second, at what cost and how late; one case for each way that Millrace is used, with its
+//! target.
 //!
 //! The generator and the receiver are processes of their own (subcommands of this program), so that what they cost is not
 //! counted as Millrace's. A run fails unless every event that was accepted arrived.
@@ -8,16 +9,22 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod bench;
+mod calibrate;
+mod case;
 mod child;
 mod clock;
+mod cost;
 mod event;
+mod figures;
 mod generate;
 mod http;
 mod latency;
+mod load;
 mod machine;
 mod receive;
+mod redis;
 mod report;
-mod run;
 mod setup;
 mod stack;
 mod usage;
@@ -27,7 +34,7 @@ mod usage;
 #[command(version)]
 struct Args {
     #[command(flatten)]
-    run: run::RunArgs,
+    run: case::RunArgs,
     #[command(subcommand)]
     part: Option<Part>,
 }
@@ -36,15 +43,17 @@ struct Args {
 #[derive(Subcommand)]
 enum Part {
     /// Publishes events and prints how it went as one JSON object.
+    #[command(hide = true)]
     Generate(generate::GenerateArgs),
     /// Receives webhooks, and answers what it received.
+    #[command(hide = true)]
     Receive(receive::ReceiveArgs),
 }
 
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
     match args.part {
-        None => runtime(true)?.block_on(run::command(args.run)),
+        None => runtime(true)?.block_on(case::command(args.run)),
         Some(Part::Generate(args)) => runtime(false)?.block_on(generate::command(args)),
         Some(Part::Receive(args)) => runtime(false)?.block_on(receive::command(args)),
     }?;

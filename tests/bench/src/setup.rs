@@ -1,6 +1,6 @@
-//! What a run needs to exist: an event type, an account, a sink, a subscription. Made through the public API.
+//! What a run needs to exist: an event type, accounts, sinks, subscriptions. Made through the public API.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use millrace_proto::v1::{
@@ -11,7 +11,10 @@ use millrace_proto::v1::{
     publish_service_client::PublishServiceClient, sink::Configuration,
     sink_service_client::SinkServiceClient, subscription_service_client::SubscriptionServiceClient,
 };
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 use tonic::{
     Request,
     transport::{Channel, Endpoint},
@@ -20,12 +23,17 @@ use tonic::{
 use crate::{
     clock,
     event::{EVENT_TYPE, Events, SCHEMA_ID},
+    load::Audience,
 };
 
 /// The run of the events that only ask whether they are routed; no receiver expects it.
 const ASKING_RUN: u64 = 9_999;
+/// Accounts that are made at once.
+const AT_ONCE: usize = 16;
+/// Events that ask in one publish.
+const ASKING_BATCH: usize = 1_000;
 /// Longest time that the router takes to know what was made, and how often to ask it.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Where Millrace is, and who is asking.
@@ -37,89 +45,168 @@ pub(crate) struct Api {
     pub(crate) publish_url: String,
     /// A platform key.
     pub(crate) platform_key: String,
-    /// Whose events are published.
-    pub(crate) account_sid: String,
+}
+
+/// The sinks to make.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// Accounts.
+    pub(crate) accounts: usize,
+    /// Sinks of each.
+    pub(crate) sinks: usize,
+    /// Whether a request may carry several events.
+    pub(crate) batch_events: bool,
+    /// Whether every sink has a host of its own, and so connections of its own.
+    pub(crate) own_hosts: bool,
+    /// Number of the first sink.
+    pub(crate) first: usize,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { accounts: 1, sinks: 1, batch_events: false, own_hosts: false, first: 0 }
+    }
+}
+
+impl Wanted {
+    /// The URL of a sink: its number is in the path.
+    fn destination(self, number: usize, port: u16) -> String {
+        let host = match self.own_hosts {
+            // 127.0.0.0/8 is all loopback.
+            true => {
+                format!("127.{}.{}.{}", 1 + number / 62_500, number / 250 % 250, 1 + number % 250)
+            }
+            false => "127.0.0.1".to_owned(),
+        };
+        format!("http://{host}:{port}/events/{number}")
+    }
 }
 
 impl Api {
-    /// Makes the account.
-    pub(crate) async fn create_account(&self) -> Result<()> {
-        let request = CreateAccountRequest {
-            friendly_name: "bench".to_owned(),
-            sid: self.account_sid.clone(),
-            ..CreateAccountRequest::default()
-        };
-        let mut accounts = AccountServiceClient::new(connect(&self.url).await?);
-        accounts.create_account(authorized(request, &self.platform_key)?).await?;
-        Ok(())
-    }
-
-    /// Makes the event type, and a sink that gets its events, one a request.
-    pub(crate) async fn subscribe(&self, receiver: SocketAddr) -> Result<()> {
-        let channel = connect(&self.url).await?;
+    /// Makes the event type.
+    pub(crate) async fn create_event_type(&self) -> Result<()> {
         let request = CreateEventTypeRequest { event_type: Some(event_type()) };
-        EventTypeServiceClient::new(channel.clone())
+        EventTypeServiceClient::new(connect(&self.url).await?)
             .create_event_type(authorized(request, &self.platform_key)?)
             .await
             .context("no event type")?;
-        let request = CreateSinkRequest { sink: Some(self.sink(receiver)) };
-        let sink = SinkServiceClient::new(channel.clone())
-            .create_sink(authorized(request, &self.platform_key)?)
-            .await
-            .context("no sink")?;
-        let sink = sink.into_inner().sink.context("an answer without the sink")?;
-        let request = CreateSubscriptionRequest { subscription: Some(self.subscription(sink.sid)) };
-        SubscriptionServiceClient::new(channel)
-            .create_subscription(authorized(request, &self.platform_key)?)
-            .await
-            .context("no subscription")?;
-        self.in_force().await
+        Ok(())
     }
 
-    /// Waits until the router sends events to the sink.
-    async fn in_force(&self) -> Result<()> {
-        let mut publish = PublishServiceClient::new(connect(&self.publish_url).await?);
-        let events = Events::new(self.account_sid.clone(), ASKING_RUN);
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let request = PublishRequest {
-                events: vec![events.event(0, clock::now_micros())],
-                deduplicate: false,
-            };
-            let answer = publish.publish(authorized(request, &self.platform_key)?).await;
-            let results = answer.as_ref().map(|it| it.get_ref().results.as_slice());
-            if results.unwrap_or_default().iter().any(|it| {
-                matches!(&it.outcome, Some(Outcome::Accepted(accepted)) if accepted.sinks == 1)
-            }) {
-                return Ok(());
+    /// Makes accounts with sinks that get all their events, and waits until the router knows them.
+    pub(crate) async fn audience(&self, wanted: Wanted, receiver_port: u16) -> Result<Audience> {
+        let channel = connect(&self.url).await?;
+        let mut making = JoinSet::new();
+        let mut accounts = vec![String::new(); wanted.accounts];
+        for at in 0..wanted.accounts {
+            if making.len() >= AT_ONCE {
+                keep(&mut accounts, making.join_next().await)?;
             }
-            ensure!(Instant::now() < deadline, "the router does not know the sink: {answer:?}");
-            sleep(PAUSE).await;
+            let maker = Maker { api: self.clone(), channel: channel.clone(), receiver_port };
+            making.spawn(async move { Ok((at, maker.account(wanted, at).await?)) });
         }
+        while let Some(made) = making.join_next().await {
+            keep(&mut accounts, Some(made))?;
+        }
+        self.in_force(&accounts, u32::try_from(wanted.sinks)?).await?;
+        Ok(Audience { accounts: Arc::from(accounts), sinks: wanted.sinks })
     }
 
-    fn sink(&self, receiver: SocketAddr) -> Sink {
-        let webhook = WebhookConfiguration {
-            destination: format!("http://{receiver}/events"),
-            ..WebhookConfiguration::default()
+    /// Waits until the router sends the events of every account to so many sinks.
+    async fn in_force(&self, accounts: &[String], sinks: u32) -> Result<()> {
+        let mut publish = PublishServiceClient::new(connect(&self.publish_url).await?);
+        let deadline = Instant::now() + PATIENCE;
+        for accounts in accounts.chunks(ASKING_BATCH) {
+            let asking = Events::new(accounts.to_vec(), ASKING_RUN);
+            loop {
+                let sent_us = clock::now_micros();
+                let events = (0..accounts.len()).map(|number| asking.event(number, sent_us));
+                let request = PublishRequest { events: events.collect(), ..Default::default() };
+                let answer = publish.publish(authorized(request, &self.platform_key)?).await;
+                let results = answer.as_ref().map(|it| it.get_ref().results.as_slice());
+                let routed = results.unwrap_or_default().iter().filter(
+                    |it| matches!(&it.outcome, Some(Outcome::Accepted(it)) if it.sinks == sinks),
+                );
+                if routed.count() == accounts.len() {
+                    break;
+                }
+                let problem = answer.err();
+                ensure!(
+                    Instant::now() < deadline,
+                    "the router does not know the sinks: {problem:?}"
+                );
+                sleep(PAUSE).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+type Made = std::result::Result<Result<(usize, String)>, tokio::task::JoinError>;
+
+fn keep(accounts: &mut [String], made: Option<Made>) -> Result<()> {
+    let (at, sid) = made.context("none is being made")???;
+    accounts[at] = sid;
+    Ok(())
+}
+
+/// Makes one account.
+struct Maker {
+    api: Api,
+    channel: Channel,
+    receiver_port: u16,
+}
+
+impl Maker {
+    async fn account(self, wanted: Wanted, at: usize) -> Result<String> {
+        let request = CreateAccountRequest {
+            friendly_name: "bench".to_owned(),
+            ..CreateAccountRequest::default()
         };
-        Sink {
-            account_sid: self.account_sid.clone(),
+        let account = AccountServiceClient::new(self.channel.clone())
+            .create_account(self.authorized(request)?)
+            .await
+            .context("no account")?;
+        let account_sid = account.into_inner().account.context("no account in the answer")?.sid;
+        for sink in 0..wanted.sinks {
+            let number = wanted.first + at * wanted.sinks + sink;
+            let destination = wanted.destination(number, self.receiver_port);
+            self.sink(&account_sid, destination, wanted.batch_events).await?;
+        }
+        Ok(account_sid)
+    }
+
+    async fn sink(&self, account_sid: &str, destination: String, batch_events: bool) -> Result<()> {
+        let webhook =
+            WebhookConfiguration { destination, batch_events, ..WebhookConfiguration::default() };
+        let sink = Sink {
+            account_sid: account_sid.to_owned(),
             description: "bench".to_owned(),
             configuration: Some(Configuration::Webhook(webhook)),
             ..Sink::default()
-        }
-    }
-
-    fn subscription(&self, sink_sid: String) -> Subscription {
+        };
+        let made = SinkServiceClient::new(self.channel.clone())
+            .create_sink(self.authorized(CreateSinkRequest { sink: Some(sink) })?)
+            .await
+            .context("no sink")?;
         let subscribed = SubscribedEvent { r#type: EVENT_TYPE.to_owned(), schema_version: 0 };
-        Subscription {
-            account_sid: self.account_sid.clone(),
+        let subscription = Subscription {
+            account_sid: account_sid.to_owned(),
             description: "bench".to_owned(),
-            sink_sid,
+            sink_sid: made.into_inner().sink.context("no sink in the answer")?.sid,
             types: vec![subscribed],
             ..Subscription::default()
-        }
+        };
+        let request = CreateSubscriptionRequest { subscription: Some(subscription) };
+        SubscriptionServiceClient::new(self.channel.clone())
+            .create_subscription(self.authorized(request)?)
+            .await
+            .context("no subscription")?;
+        Ok(())
+    }
+
+    fn authorized<T>(&self, message: T) -> Result<Request<T>> {
+        authorized(message, &self.api.platform_key)
     }
 }
 
@@ -145,4 +232,18 @@ pub(crate) fn authorized<T>(message: T, platform_key: &str) -> Result<Request<T>
     let credentials = format!("Bearer {platform_key}").parse()?;
     request.metadata_mut().insert("authorization", credentials);
     Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sinks_with_hosts_of_their_own_share_none() {
+        let wanted = Wanted { own_hosts: true, ..Wanted::default() };
+        let hosts: std::collections::HashSet<_> = (0..70_000)
+            .map(|number| wanted.destination(number, 1).split('/').nth(2).map(str::to_owned))
+            .collect();
+        assert_eq!(hosts.len(), 70_000);
+    }
 }

@@ -3,11 +3,11 @@
 use std::{net::TcpListener, path::Path, process::Command};
 
 use anyhow::Result;
-use clap::ValueEnum;
 use tempfile::TempDir;
 
 use crate::{
     child::Child,
+    redis::Redis,
     setup::Api,
     usage::{self, Usage},
 };
@@ -16,7 +16,7 @@ mod embedded;
 mod servers;
 
 /// The ways to run Millrace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// Its services as processes, on Redis and PostgreSQL.
     Server,
@@ -24,32 +24,24 @@ pub(crate) enum Mode {
     Embedded,
 }
 
-impl Mode {
-    /// What it is called.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Server => "server",
-            Self::Embedded => "embedded",
-        }
-    }
-}
+/// A setting of a deliverer: its key and its value.
+pub(crate) type Setting = (&'static str, &'static str);
 
 /// A Millrace that runs; ends when it is dropped.
 pub(crate) struct Stack {
     /// Where to ask what.
     pub(crate) api: Api,
-    /// What is durable, and how.
-    pub(crate) durability: String,
     services: Vec<Child>,
     backing: Option<servers::Backing>,
     _directory: TempDir,
 }
 
 impl Stack {
-    /// Starts the program `millrace` as `mode` says, and waits until it serves.
-    pub(crate) async fn start(mode: Mode, millrace: &Path) -> Result<Self> {
+    /// Starts the program `millrace` as `mode` says, and waits until it serves. `settings` are for deliverers that are
+    /// processes of their own.
+    pub(crate) async fn start(mode: Mode, millrace: &Path, settings: &[Setting]) -> Result<Self> {
         match mode {
-            Mode::Server => servers::start(millrace).await,
+            Mode::Server => servers::start(millrace, settings).await,
             Mode::Embedded => embedded::start(millrace).await,
         }
     }
@@ -59,6 +51,19 @@ impl Stack {
         let services = self.services.iter().map(|child| (child.name, child.pid()));
         let backing = self.backing.iter().flat_map(servers::Backing::pids);
         services.chain(backing).map(|(name, pid)| Ok((name, usage::of(pid)?))).collect()
+    }
+
+    /// The Redis it stands on, if it does.
+    pub(crate) fn redis(&self) -> Option<Redis> {
+        self.backing.as_ref().map(servers::Backing::redis)
+    }
+
+    /// Transactions that its PostgreSQL has ended up to now; 0 where it has none.
+    pub(crate) async fn transactions(&self) -> Result<u64> {
+        match &self.backing {
+            Some(backing) => backing.transactions().await,
+            None => Ok(0),
+        }
     }
 
     /// The end of the log of each of its services.
@@ -92,13 +97,6 @@ fn random_key(prefix: &str) -> Result<String> {
     let mut random = [0; 24];
     std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut random)?;
     Ok(format!("{prefix}{}", millrace_domain::secret::hex(&random)))
-}
-
-/// An account's SID.
-fn random_account_sid() -> Result<String> {
-    let mut random = [0; 16];
-    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut random)?;
-    Ok(format!("AC{}", millrace_domain::secret::hex(&random)))
 }
 
 /// An address on loopback that is free now.

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use millrace_domain::{Secret, secret::SecretHash};
 use millrace_testkit::{
     postgres::{self, Database},
@@ -10,8 +10,8 @@ use millrace_testkit::{
 };
 use tempfile::TempDir;
 
-use super::{Stack, command, free_address, random_account_sid, random_key};
-use crate::{child::Child, setup::Api};
+use super::{Setting, Stack, command, free_address, random_key};
+use crate::{child::Child, redis::Redis, setup::Api};
 
 /// Longest time the database takes to be made.
 const MIGRATE_PATIENCE: Duration = Duration::from_secs(60);
@@ -35,6 +35,16 @@ impl Backing {
         Ok(Self { database, postgres, redis })
     }
 
+    /// How to ask the Redis.
+    pub(super) fn redis(&self) -> Redis {
+        Redis::on(self.redis.port())
+    }
+
+    /// Transactions that the PostgreSQL has ended.
+    pub(super) async fn transactions(&self) -> Result<u64> {
+        self.database.transactions().await
+    }
+
     /// Their processes.
     pub(super) fn pids(&self) -> Vec<(&'static str, u32)> {
         let of = |name, pid: Option<u32>| pid.map(|pid| (name, pid));
@@ -44,7 +54,7 @@ impl Backing {
     }
 }
 
-pub(super) async fn start(millrace: &Path) -> Result<Stack> {
+pub(super) async fn start(millrace: &Path, settings: &[Setting]) -> Result<Stack> {
     let backing = Backing::start().await?;
     let directory = tempfile::Builder::new().prefix("millrace-bench-").tempdir()?;
     let platform_key = random_key("platform-")?;
@@ -61,22 +71,14 @@ pub(super) async fn start(millrace: &Path) -> Result<Stack> {
     let services = vec![
         installation.control_plane(&platform_key).await?,
         installation.router(&router).await?,
-        installation.deliverer().await?,
+        installation.deliverer(settings).await?,
     ];
     let api = Api {
         url: format!("http://{}", installation.control_plane),
         publish_url: format!("http://{router}"),
         platform_key,
-        account_sid: random_account_sid()?,
     };
-    api.create_account().await.context("no account")?;
-    Ok(Stack {
-        api,
-        durability: "Redis appendonly=yes appendfsync=everysec; PostgreSQL fsync=on".to_owned(),
-        services,
-        backing: Some(backing),
-        _directory: directory,
-    })
+    Ok(Stack { api, services, backing: Some(backing), _directory: directory })
 }
 
 /// What the services of one installation have in common.
@@ -121,7 +123,7 @@ impl Installation<'_> {
         self.service("router", &settings).await
     }
 
-    async fn deliverer(&self) -> Result<Child> {
+    async fn deliverer(&self, more: &[Setting]) -> Result<Child> {
         let address = format!("http://{}", self.control_plane);
         let listen = free_address()?;
         let settings = [
@@ -131,7 +133,7 @@ impl Installation<'_> {
             ("delivery.allow_http", "true"),
             ("delivery.allow_cidrs", "[\"127.0.0.0/8\"]"),
         ];
-        self.service("deliverer", &settings).await
+        self.service("deliverer", &[&settings, more].concat()).await
     }
 
     async fn service(&self, name: &'static str, settings: &[(&str, &str)]) -> Result<Child> {

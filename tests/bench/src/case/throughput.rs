@@ -1,0 +1,171 @@
+//! How many events a second, at what cost and how late.
+
+use anyhow::Result;
+
+use super::Context;
+use crate::{
+    bench::{Bench, Measured},
+    cost::{self, by_process, peak_megabytes},
+    figures::{Figure, Target, float, number},
+    latency::Latency,
+    load::{Audience, Load},
+    redis::Commands,
+    report::Outcome,
+    setup::Wanted,
+    stack::Mode,
+};
+
+/// Events before the measurement: connections are made, code is paged in.
+const WARM_UP_EVENTS: usize = 2_000;
+
+/// Batches of 100 to a sink that takes batches.
+pub(super) async fn batched(context: &Context) -> Result<Outcome> {
+    let wanted = Wanted { batch_events: true, ..Wanted::default() };
+    let load = |audience: &Audience| Load {
+        undelivered: Some(4_000),
+        ..Load::steady(audience, context.events(400_000))
+    };
+    let targets = Targets { per_second: Some(60_000.0), cpu_us: Some(12.0), ..Targets::default() };
+    measure(context, Mode::Server, wanted, load, targets).await
+}
+
+/// Batches of 100 to a sink that takes one event a request.
+pub(super) async fn unbatched(context: &Context) -> Result<Outcome> {
+    let targets = Targets { per_second: Some(20_000.0), cpu_us: Some(60.0), ..Targets::default() };
+    let load = |audience: &Audience| Load::steady(audience, context.events(100_000));
+    measure(context, Mode::Server, Wanted::default(), load, targets).await
+}
+
+/// Single events, 64 at once.
+pub(super) async fn single(context: &Context) -> Result<Outcome> {
+    let targets = Targets { per_second: Some(10_000.0), cpu_us: Some(90.0), ..Targets::default() };
+    let load = |audience: &Audience| Load {
+        batch: 1,
+        in_flight: 64,
+        ..Load::steady(audience, context.events(60_000))
+    };
+    measure(context, Mode::Server, Wanted::default(), load, targets).await
+}
+
+/// Batches of 100 to ten sinks.
+pub(super) async fn fan_out(context: &Context) -> Result<Outcome> {
+    let wanted = Wanted { sinks: 10, ..Wanted::default() };
+    let load = |audience: &Audience| Load {
+        undelivered: Some(4_000),
+        ..Load::steady(audience, context.events(10_000))
+    };
+    let targets = Targets { cpu_us: Some(45.0), ..Targets::default() };
+    measure(context, Mode::Server, wanted, load, targets).await
+}
+
+/// One event after the other.
+pub(super) async fn latency(context: &Context, rate: u32) -> Result<Outcome> {
+    let targets = Targets { p50_ms: Some(2.0), p99_ms: Some(8.0), ..Targets::default() };
+    let load = |audience: &Audience| paced(context, audience, rate);
+    measure(context, Mode::Server, Wanted::default(), load, targets).await
+}
+
+/// Batches of 100, on one process with its files.
+pub(super) async fn dev_unbatched(context: &Context) -> Result<Outcome> {
+    let load = |audience: &Audience| Load::steady(audience, context.events(100_000));
+    measure(context, Mode::Embedded, Wanted::default(), load, Targets::default()).await
+}
+
+/// One event after the other, on one process with its files.
+pub(super) async fn dev_latency(context: &Context) -> Result<Outcome> {
+    let load = |audience: &Audience| paced(context, audience, 100);
+    measure(context, Mode::Embedded, Wanted::default(), load, Targets::default()).await
+}
+
+fn paced(context: &Context, audience: &Audience, rate: u32) -> Load {
+    let events = usize::try_from(rate * context.seconds(10)).unwrap_or(usize::MAX);
+    Load::paced(audience, events, rate)
+}
+
+/// What is asked of a case; `None`: only told.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Targets {
+    pub(super) per_second: Option<f64>,
+    pub(super) cpu_us: Option<f64>,
+    pub(super) p50_ms: Option<f64>,
+    pub(super) p99_ms: Option<f64>,
+    pub(super) p99_below_ms: Option<f64>,
+    pub(super) redis_commands: Option<f64>,
+}
+
+pub(super) async fn measure(
+    context: &Context,
+    mode: Mode,
+    wanted: Wanted,
+    load: impl Fn(&Audience) -> Load,
+    targets: Targets,
+) -> Result<Outcome> {
+    let bench = Bench::start(mode, &context.millrace, &[]).await?;
+    let audience = bench.audience(wanted).await?;
+    let load = load(&audience);
+    let mut outcome = Outcome::default();
+    if load.rate.is_none() {
+        bench.run(&Load { events: WARM_UP_EVENTS.min(load.events), ..load.clone() }).await?;
+    } else {
+        bench.run(&Load::steady(&audience, WARM_UP_EVENTS.min(load.events))).await?;
+    }
+    outcome.drift.sample();
+    let measured = bench.run(&load).await?;
+    outcome.drift.sample();
+    let commands = bench.commands_per_event(&load).await?;
+    tell(&mut outcome, &measured, commands, targets);
+    bench.stop().await?;
+    Ok(outcome)
+}
+
+/// Makes the figures of a run.
+pub(super) fn tell(
+    outcome: &mut Outcome,
+    measured: &Measured,
+    commands: Option<(f64, Commands)>,
+    targets: Targets,
+) {
+    let figure =
+        |what, value, target: Option<Target>| Figure { target, ..Figure::told(what, value) };
+    let at_most = |bound: Option<f64>| bound.map(Target::AtMost);
+    let Latency { p50_us, p99_us, max_us } = measured.received.latency;
+    outcome.figure(figure(
+        "delivered/s",
+        measured.delivered_per_second(),
+        targets.per_second.map(Target::AtLeast),
+    ));
+    outcome.figure(Figure::told("accepted/s", measured.accepted_per_second()));
+    outcome.figure(figure("CPU-µs a delivery", measured.cpu_us(), at_most(targets.cpu_us)));
+    outcome.figure(figure("latency p50 ms", float(p50_us) / 1e3, at_most(targets.p50_ms)));
+    let p99 = at_most(targets.p99_ms).or_else(|| targets.p99_below_ms.map(Target::Below));
+    outcome.figure(figure("latency p99 ms", float(p99_us) / 1e3, p99));
+    outcome.figure(Figure::told("latency max ms", float(max_us) / 1e3));
+    if let Some((per_event, by_name)) = commands {
+        let bound = at_most(targets.redis_commands);
+        outcome.figure(figure("Redis commands an event", per_event, bound));
+        outcome.figure(Figure::told(
+            "PostgreSQL transactions an event",
+            measured.transactions_per_event(),
+        ));
+        let list: Vec<_> = by_name.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        outcome.note(format!("Redis commands counted: {}", list.join(", ")));
+        outcome.figure(Figure::told(
+            "deliverer's peak RSS MB",
+            peak_megabytes(&measured.costs, "deliverer"),
+        ));
+    }
+    outcome.note(format!(
+        "CPU-µs a delivery (peak RSS): {}",
+        by_process(&measured.costs, measured.received.deliveries)
+    ));
+    let answer = measured.generated.answer;
+    outcome.note(format!(
+        "{} requests, {} duplicates, {} publishes repeated for want of room; publish answered p50 {} p99 {} ms",
+        measured.received.requests,
+        measured.received.duplicates,
+        measured.generated.repeated,
+        number(float(answer.p50_us) / 1e3),
+        number(float(answer.p99_us) / 1e3),
+    ));
+    debug_assert!(measured.costs.iter().any(|it| it.process == cost::GENERATOR));
+}
