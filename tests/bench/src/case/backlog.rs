@@ -37,7 +37,7 @@ pub(super) async fn backlog(context: &Context) -> Result<Outcome> {
     let audience = bench.audience(wanted).await?;
     let mut outcome = Outcome::default();
     let live =
-        Load { undelivered: Some(4_000), ..Load::steady(&audience, context.events(EVENTS / 4)) };
+        Load { undelivered: Some(1_600), ..Load::steady(&audience, context.events(EVENTS / 4)) };
     bench.run(&Load { events: 5_000, ..live.clone() }).await?;
     outcome.drift.sample();
     let live = bench.run(&live).await?.delivered_per_second();

@@ -22,7 +22,7 @@ const WARM_UP_EVENTS: usize = 2_000;
 pub(super) async fn batched(context: &Context) -> Result<Outcome> {
     let wanted = Wanted { batch_events: true, ..Wanted::default() };
     let load = |audience: &Audience| Load {
-        undelivered: Some(4_000),
+        undelivered: Some(1_600),
         ..Load::steady(audience, context.events(400_000))
     };
     let targets = Targets { per_second: Some(60_000.0), cpu_us: Some(12.0), ..Targets::default() };
@@ -51,7 +51,7 @@ pub(super) async fn single(context: &Context) -> Result<Outcome> {
 pub(super) async fn fan_out(context: &Context) -> Result<Outcome> {
     let wanted = Wanted { sinks: 10, ..Wanted::default() };
     let load = |audience: &Audience| Load {
-        undelivered: Some(4_000),
+        undelivered: Some(1_600),
         ..Load::steady(audience, context.events(10_000))
     };
     let targets = Targets { cpu_us: Some(45.0), ..Targets::default() };
