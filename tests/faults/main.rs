@@ -5,6 +5,7 @@
 //! `MILLRACE_TEST_SEED` has it again.
 
 mod batches;
+mod chaos;
 mod deleted;
 mod kills;
 mod moves;
