@@ -93,6 +93,9 @@ async fn a_full_redis_takes_no_chunk_and_is_emptied_all_the_same() {
     let (waits, entries) = (park("first"), vec![id]);
     let parked = Settlement { entries, parks: vec![waits.clone()], ..Settlement::default() };
     assert_eq!(queue.settle(HOME, token, &parked).await.expect("park"), Settled::Done);
+    let query = ParkedQuery { until: waits.at, limit: 1, skip: &[] };
+    let found = queue.parked(HOME, waits.sink, waits.class, query).await.expect("parked");
+    assert_eq!(found[0].chunk, Some(waits.chunk.clone()));
     let unparked = vec![(waits.sink, waits.class, waits.id)];
     let drained = Settlement { unparked, ..Settlement::default() };
     assert_eq!(queue.settle(HOME, token, &drained).await.expect("drain"), Settled::Done);

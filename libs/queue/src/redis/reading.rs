@@ -132,8 +132,8 @@ impl RedisQueue {
             .collect())
     }
 
-    /// The chunks, and whether each still stands in the set: read in one step, so that a chunk that is settled
-    /// meanwhile does not look like one that expired.
+    /// The chunks, and whether each still stands in the set: read after them, so that a chunk that is settled meanwhile
+    /// does not look like one that expired. No transaction, in which a full Redis refuses even reads.
     async fn chunks_and_places(
         &self,
         partition: Partition,
@@ -142,7 +142,7 @@ impl RedisQueue {
         wanted: &[(ParkedId, Timestamp)],
     ) -> Result<(Vec<Option<Vec<u8>>>, Vec<Option<f64>>), Failure> {
         let mut both = ::redis::pipe();
-        both.atomic().cmd("MGET");
+        both.cmd("MGET");
         for (id, _) in wanted {
             both.arg(self.keys.chunk(partition, sink, *id));
         }
