@@ -8,6 +8,7 @@
 //! | when does a sink get its events? | `lane`, `attempt` |
 //! | who may send next? | `budget` |
 //! | what waits, and where? | `backlog` |
+//! | who has as much waiting as it may? | `quota` |
 //!
 //! The invariant: **a chunk leaves `ready` only when every (event, sink) in it is delivered, parked, quarantined or
 //! dropped with a report.** A retry is always a durable park, never a timer that holds the event.
@@ -31,6 +32,7 @@ use crate::{
     budget::Budget,
     context::{Context, ParkedBudget, QueueClock, Unsettled},
     ownership::{Owner, Tenures},
+    quota::Quota,
 };
 
 mod attempt;
@@ -42,6 +44,7 @@ mod grpc;
 mod lane;
 mod ownership;
 mod parcel;
+mod quota;
 mod reader;
 mod report;
 mod settler;
@@ -94,6 +97,15 @@ pub async fn build(
         tenures: Arc::clone(&tenures),
         token: SecretHash::of(settings.internal.token.reveal()),
     };
+    let quota = Quota {
+        cx: Arc::clone(&cx),
+        tenures: Arc::clone(&tenures),
+        settings: settings.queue.clone(),
+    };
+    cx.tasks.spawn("tell-full-accounts", |stopping| async move {
+        quota.run(stopping).await;
+        Ok(())
+    });
     spawn(&cx, tenures, owner, &process.readiness);
     Ok(Service {
         routes: Routes::new(DeliveryServiceServer::new(service))

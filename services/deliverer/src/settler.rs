@@ -109,6 +109,9 @@ impl Settler {
         };
         let Gathered { mut settlement, parked, closed } =
             self.backlogs.gather(&mut finished, dirty, given);
+        for (sink, state) in &settlement.backlogs {
+            self.tenure.parked.note(*sink, state.as_ref());
+        }
         settlement.attempts = AttemptReports { attempts: self.tenure.take_reports() };
         if !backlog::is_empty(&settlement) {
             self.put(&settlement).await;

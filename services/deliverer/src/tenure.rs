@@ -19,6 +19,7 @@ use crate::{
     context::Context,
     lane::{self, Lane},
     parcel::{Ledger, OpenChunk, Parcel, Source},
+    quota::Parked,
     settler,
 };
 
@@ -39,6 +40,8 @@ pub(crate) struct Tenure {
     pub(crate) hurry: CancellationToken,
     /// The partition is another's: nothing is written any more.
     pub(crate) aborted: CancellationToken,
+    /// What its accounts have parked.
+    pub(crate) parked: Parked,
     lease_until: Mutex<Instant>,
     lanes: Mutex<HashMap<SinkSid, Arc<Lane>>>,
     running: TaskTracker,
@@ -73,6 +76,7 @@ impl Tenure {
             stopping: CancellationToken::new(),
             hurry: CancellationToken::new(),
             aborted: CancellationToken::new(),
+            parked: Parked::default(),
             lease_until: Mutex::new(lease_until),
             lanes: Mutex::default(),
             running: TaskTracker::new(),
@@ -83,6 +87,7 @@ impl Tenure {
             reports: Mutex::default(),
         });
         for (sink, state) in &backlogs {
+            tenure.parked.note(*sink, Some(state));
             tenure.resume(*sink, state);
         }
         let settled = tenure

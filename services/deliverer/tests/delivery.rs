@@ -11,8 +11,8 @@ use millrace_testkit::{
     receiver::{Answer, Receiver},
 };
 use support::{
-    AUTH_TOKEN, Deliverer, SIGNING_SECRET, drops, home, ids, park, parked_event, publish, queue,
-    settings, sink, tombstone, until_all_is_settled, watch,
+    ACCOUNT, AUTH_TOKEN, Deliverer, SIGNING_SECRET, drops, home, ids, park, parked_event, publish,
+    queue, settings, sink, tombstone, until_all_is_settled, watch,
 };
 
 mod support;
@@ -38,6 +38,29 @@ async fn delivers_every_event_once_signed_and_settles_its_chunk() {
     assert!(receiver.requests_to("/batch").len() < 20, "events are batched");
     assert_eq!(receiver.signature_failures(), Vec::<String>::new());
     until_all_is_settled(&queue).await;
+    deliverer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_is_full_while_it_has_as_much_waiting_as_it_may() {
+    let (receiver, queue) = (Receiver::start().await, queue().await);
+    receiver.answer("/", Answer::status(503));
+    let mut settings = settings();
+    settings.queue.account_backlog_bytes = Some(5_000);
+    let watch = watch(vec![sink(1, &receiver.url("/"), false)]);
+    let deliverer = Deliverer::start(&settings, &queue, watch).await;
+    let full = || async { queue.full_accounts().await.expect("full accounts") };
+    publish(&queue, ids("few", 3), &[1]).await;
+    eventually("they wait", || async {
+        (!queue.backlogs(home()).await.expect("backlogs").is_empty()).then_some(())
+    })
+    .await;
+    assert!(full().await.is_empty());
+    publish(&queue, ids("many", 200), &[1]).await;
+    eventually_eq(vec![ACCOUNT], full).await;
+    receiver.answer("/", Answer::ok());
+    until_all_is_settled(&queue).await;
+    eventually_eq(vec![], full).await;
     deliverer.stop().await;
 }
 
