@@ -24,6 +24,8 @@ pub struct Settings {
     pub internal: InternalSettings,
     /// How events are delivered.
     pub delivery: DeliverySettings,
+    /// What is told of deliveries.
+    pub logs: LogsSettings,
     /// Where `/healthz`, `/readyz` and `/metrics` are.
     pub admin: AdminSettings,
     /// Logs.
@@ -84,6 +86,27 @@ pub struct DeliverySettings {
     /// How long parks are gathered.
     #[serde(with = "humantime_serde")]
     pub gather: Duration,
+}
+
+/// What is told of deliveries, to control-plane's logs.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogsSettings {
+    /// Which requests are told of.
+    pub attempts: AttemptLog,
+}
+
+/// Which requests are told of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttemptLog {
+    /// Every one.
+    #[default]
+    All,
+    /// Those that failed, and the delivery that ends a row of failures or is a lane's first.
+    Failures,
+    /// None: neither attempts nor error logs are kept. What is dropped is, all the same.
+    None,
 }
 
 /// Where the admin routes are.

@@ -18,7 +18,10 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{budget::Budget, config::DeliverySettings};
+use crate::{
+    budget::Budget,
+    config::{AttemptLog, DeliverySettings},
+};
 
 /// What all tenures and lanes share.
 pub(crate) struct Context {
@@ -27,6 +30,7 @@ pub(crate) struct Context {
     pub(crate) drivers: Drivers,
     pub(crate) watch: Watch,
     pub(crate) delivery: DeliverySettings,
+    pub(crate) attempt_log: AttemptLog,
     pub(crate) clock: QueueClock,
     /// Places for requests, of the process.
     pub(crate) in_flight: Arc<Budget>,

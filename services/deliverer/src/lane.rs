@@ -21,6 +21,7 @@ mod pace;
 mod probe;
 pub(crate) mod run;
 mod send;
+mod telling;
 
 /// The shared side of a lane: the reader and the settler put in, its task takes out.
 #[derive(Debug)]

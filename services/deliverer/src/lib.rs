@@ -88,6 +88,7 @@ pub async fn build(
         unsettled: Unsettled::new(settings.delivery.unsettled_bytes),
         parked: ParkedBudget::new(settings.delivery.unsettled_bytes),
         delivery: settings.delivery.clone(),
+        attempt_log: settings.logs.attempts,
     });
     let tenures = Arc::new(Tenures::default());
     let owner = Arc::new(owner(settings, &cx, &tenures));

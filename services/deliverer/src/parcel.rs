@@ -240,6 +240,11 @@ impl Parcel {
         }
     }
 
+    /// Type of the event.
+    pub(crate) fn event_type(&self) -> &str {
+        &self.event.r#type
+    }
+
     /// What the driver gets.
     pub(crate) fn delivery(&self) -> Delivery {
         Delivery {

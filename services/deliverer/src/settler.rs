@@ -113,6 +113,7 @@ impl Settler {
             self.tenure.parked.note(*sink, state.as_ref());
         }
         settlement.attempts = AttemptReports { attempts: self.tenure.take_reports() };
+        settlement.drops.sinks = self.tenure.take_turns();
         if !backlog::is_empty(&settlement) {
             self.put(&settlement).await;
         }

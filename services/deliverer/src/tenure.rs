@@ -9,7 +9,7 @@ use std::{
 };
 
 use millrace_domain::{Partition, SinkSid, Timestamp, breaker};
-use millrace_proto::internal::{AttemptReport, BacklogState, Chunk};
+use millrace_proto::internal::{AttemptReport, BacklogState, Chunk, SinkReport};
 use millrace_queue::{Class, Entry, ParkedChunk, Token, chunk};
 use tokio::time::{Instant, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -50,6 +50,7 @@ pub(crate) struct Tenure {
     dirty: Mutex<HashSet<SinkSid>>,
     emptied: Mutex<HashMap<SinkSid, u64>>,
     reports: Mutex<Vec<AttemptReport>>,
+    turns: Mutex<Vec<SinkReport>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -85,6 +86,7 @@ impl Tenure {
             dirty: Mutex::default(),
             emptied: Mutex::default(),
             reports: Mutex::default(),
+            turns: Mutex::default(),
         });
         for (sink, state) in &backlogs {
             tenure.parked.note(*sink, Some(state));
@@ -224,6 +226,16 @@ impl Tenure {
 
     pub(crate) fn take_reports(&self) -> Vec<AttemptReport> {
         mem::take(&mut *lock(&self.reports))
+    }
+
+    /// Adds what is told of a turn in a sink's health.
+    pub(crate) fn report_turn(&self, turn: SinkReport) {
+        lock(&self.turns).push(turn);
+        self.ledger.wake();
+    }
+
+    pub(crate) fn take_turns(&self) -> Vec<SinkReport> {
+        mem::take(&mut *lock(&self.turns))
     }
 
     pub(crate) fn take_dirty(&self) -> HashSet<SinkSid> {

@@ -140,7 +140,7 @@ pub(super) fn attempt(detail: impl Into<String>) -> AttemptReports {
 /// One report of a drop.
 pub(super) fn drop_of(event_id: impl Into<String>) -> DropReports {
     let report = DropReport { event_id: event_id.into(), ..DropReport::default() };
-    DropReports { drops: vec![report] }
+    DropReports { drops: vec![report], ..DropReports::default() }
 }
 
 /// All that `HOME` holds and that can be seen without changing it.

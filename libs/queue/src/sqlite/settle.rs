@@ -1,6 +1,7 @@
 //! Settling: what `settle.lua` does for Redis, inside the writer's transaction.
 
 use millrace_domain::{Partition, SinkSid};
+use millrace_proto::internal::DropReports;
 use prost::Message;
 use sqlx::SqliteConnection;
 
@@ -38,7 +39,7 @@ pub(super) async fn settle(
         let trimmed = trim(writer, to, *partition).await?;
         writer.count_trimmed(trimmed);
     }
-    if !settlement.drops.drops.is_empty() {
+    if settlement.drops != DropReports::default() {
         let body = settlement.drops.encode_to_vec();
         append_report(writer, to, *partition, ReportKind::Drops, body).await?;
     }

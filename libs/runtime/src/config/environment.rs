@@ -8,7 +8,7 @@ use super::source::Given;
 pub const ENV_PREFIX: &str = "MILLRACE__";
 
 /// Sections of all processes and of the client commands: a process leaves those alone that it does not have.
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     "admin",
     "client",
     "control_plane",
@@ -18,6 +18,7 @@ const SECTIONS: [&str; 13] = [
     "dev",
     "internal",
     "log",
+    "logs",
     "queue",
     "router",
     "seal",
@@ -25,10 +26,11 @@ const SECTIONS: [&str; 13] = [
 ];
 
 /// Keys of sections that processes have in part: `control_plane` is one thing to itself and another to those who watch it,
-/// `delivery` is all the deliverer's and in part control-plane's, `migrate` needs no more of `database` than its URL.
-const PARTIAL: [(&str, &[&str]); 3] = [
+/// `delivery` is all the deliverer's and in part control-plane's, `logs` is told by the one and kept by the other, `migrate` needs no more of `database` than its URL.
+const PARTIAL: [(&str, &[&str]); 4] = [
     ("control_plane", &["address", "listen", "platform_keys", "public_url", "schemas_url"]),
     ("database", &["max_connections", "url"]),
+    ("logs", &["attempts", "dropped_bytes", "dropped_events"]),
     (
         "delivery",
         &[

@@ -17,12 +17,11 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Lane, batch::halves, pace::Pace};
+use super::{Lane, batch::halves, pace::Pace, telling::Told};
 use crate::{
     attempt::{Done, Request},
     budget::Share,
     parcel::Parcel,
-    report,
     standing::{self, Standing},
     tenure::Tenure,
 };
@@ -51,6 +50,7 @@ pub(crate) async fn run(lane: Arc<Lane>, tenure: Arc<Tenure>, state: breaker::St
         share,
         expiry_due: Instant::now(),
         discards_told: None,
+        delivers: false,
         standing: None,
     };
     let hurry = runner.tenure.hurry.clone();
@@ -79,6 +79,8 @@ pub(super) struct Runner {
     pub(super) share: Share,
     pub(super) expiry_due: Instant,
     pub(super) discards_told: Option<Instant>,
+    /// Whether the last request was delivered.
+    pub(super) delivers: bool,
     /// How the sink stands, by the version that says so.
     standing: Option<(ConfigVersion, Standing)>,
 }
@@ -190,17 +192,9 @@ impl Runner {
             return self.tenure.remember(self.lane.sink, self.breaker.state());
         };
         let Request { parcels, spec, started, probe } = request;
-        let event_ids = parcels.iter().map(|parcel| parcel.id().to_owned()).collect();
-        let tried = parcels.first().map_or(1, |parcel| parcel.attempts.saturating_add(1));
-        let request = report::Request {
-            account: spec.account,
-            sink: spec.sid,
-            started,
-            event_ids,
-            attempt: tried,
-        };
-        self.tenure.report(report::of(request, &attempt));
+        let was_closed = self.is_closed();
         self.learn(&attempt, probe);
+        self.tell(&Told { spec: &spec, attempt: &attempt, started, parcels: &parcels, was_closed });
         let discarded =
             attempt.outcomes.iter().all(|outcome| matches!(outcome, Outcome::Discard { .. }));
         let refused_as_a_batch = discarded && matches!(attempt.http_status, Some(400 | 413 | 422));

@@ -1,0 +1,61 @@
+//! What a lane tells control-plane: of requests, and of turns in its sink's health.
+
+use millrace_domain::{Timestamp, breaker::Gate, outcome::Outcome};
+use millrace_proto::internal::SinkTurn;
+use millrace_sinks::{Attempt, SinkSpec};
+
+use super::run::Runner;
+use crate::{config::AttemptLog, parcel::Parcel, report};
+
+/// A request that ended, after the lane learned from it.
+pub(super) struct Told<'a> {
+    pub(super) spec: &'a SinkSpec,
+    pub(super) attempt: &'a Attempt,
+    pub(super) started: Timestamp,
+    pub(super) parcels: &'a [Parcel],
+    /// Whether the breaker was closed before.
+    pub(super) was_closed: bool,
+}
+
+impl Runner {
+    /// Whether the breaker lets everything through.
+    pub(super) fn is_closed(&self) -> bool {
+        self.breaker.gate(self.tenure.cx.clock.now()) == Gate::Closed
+    }
+
+    /// Tells of a request, and of the turn it was, if it was one.
+    pub(super) fn tell(&mut self, told: &Told<'_>) {
+        let delivered =
+            told.attempt.outcomes.iter().all(|outcome| matches!(outcome, Outcome::Delivered));
+        // A delivery after failures, or the first of a lane, ends what the log says of the sink: it is always told.
+        let news = !delivered || !std::mem::replace(&mut self.delivers, true);
+        self.delivers = delivered;
+        match self.tenure.cx.attempt_log {
+            AttemptLog::All => self.tell_of_request(told),
+            AttemptLog::Failures if news => self.tell_of_request(told),
+            AttemptLog::Failures | AttemptLog::None => {}
+        }
+        let gone = told.attempt.http_status == Some(410);
+        let turn = match (told.was_closed, self.is_closed()) {
+            (true, false) => SinkTurn::Failing,
+            (false, true) => SinkTurn::Recovered,
+            _ if gone && news => SinkTurn::Gone,
+            _ => return,
+        };
+        let now = self.tenure.cx.clock.now();
+        self.tenure.report_turn(report::of_turn(told.spec, turn, now, told.attempt));
+    }
+
+    fn tell_of_request(&self, told: &Told<'_>) {
+        let parcels = told.parcels;
+        let request = report::Request {
+            account: told.spec.account,
+            sink: told.spec.sid,
+            started: told.started,
+            event_ids: parcels.iter().map(|parcel| parcel.id().to_owned()).collect(),
+            attempt: parcels.first().map_or(1, |parcel| parcel.attempts.saturating_add(1)),
+            about_itself: parcels.iter().any(|parcel| report::is_about_itself(parcel.event_type())),
+        };
+        self.tenure.report(report::of(request, told.attempt));
+    }
+}
