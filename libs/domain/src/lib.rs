@@ -10,6 +10,7 @@
 //! | route: which sinks an event goes to, at which version | [`matching`], [`projection`] |
 //! | outcome of an attempt, backoff, breaker, rate limit | [`outcome`], [`backoff`], [`breaker`], [`rate`] |
 //! | mark: what an event is known again by | [`mark`] |
+//! | when an account is told of problems | [`error_group`] |
 //! | what a request is signed with | [`signature`] |
 //! | which addresses may be delivered to | [`destination`] |
 //! | the version of a configuration | [`version`] |
@@ -20,6 +21,7 @@ pub mod account;
 pub mod backoff;
 pub mod breaker;
 pub mod destination;
+pub mod error_group;
 pub mod event;
 pub mod mark;
 pub mod matching;

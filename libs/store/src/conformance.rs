@@ -11,6 +11,7 @@ mod accounts;
 mod catalogue;
 mod changes;
 mod concurrency;
+pub mod logs;
 mod make;
 mod sealing;
 mod sinks;

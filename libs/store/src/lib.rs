@@ -1,4 +1,4 @@
-//! Resources and their change log, kept by a database. Only control-plane uses it.
+//! Resources and their change log, and what became of events ([`logs`]), kept by a database. Only control-plane uses it.
 //!
 //! The invariant: **every mutation writes its row and its change in one transaction, and sequence
 //! order is commit order**: whoever sees change n sees every change before it. Secrets are sealed
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
+pub mod logs;
 mod migrations;
 pub mod postgres;
 pub mod seal;
@@ -22,6 +23,7 @@ mod sql;
 pub mod sqlite;
 
 pub use error::{Error, OpenError};
+pub use logs::LogStore;
 pub use seal::Keyring;
 pub use sql::SqlStore;
 

@@ -12,16 +12,28 @@ use crate::{OpenError, seal};
 pub(crate) const POSTGRES: &[(i64, &str, &str)] = &[
     (1, "resources", include_str!("../migrations/postgres/0001_resources.sql")),
     (2, "sink_delivery", include_str!("../migrations/postgres/0002_sink_delivery.sql")),
+    (3, "logs", include_str!("../migrations/postgres/0003_logs.sql")),
 ];
 /// The same for SQLite.
 pub(crate) const SQLITE: &[(i64, &str, &str)] = &[
     (1, "resources", include_str!("../migrations/sqlite/0001_resources.sql")),
     (2, "sink_delivery", include_str!("../migrations/sqlite/0002_sink_delivery.sql")),
 ];
+/// For SQLite's file of logs.
+pub(crate) const SQLITE_LOGS: &[(i64, &str, &str)] =
+    &[(1, "logs", include_str!("../migrations/sqlite_logs/0001_logs.sql"))];
 
-/// Applies what is missing, each in a transaction, one process at a time; a repeat does nothing. A database that
-/// has never had an epoch gets one.
+/// As [`apply`], for resources: a database that has never had an epoch gets one.
 pub(crate) async fn migrate(
+    pool: &AnyPool,
+    migrations: &'static [(i64, &'static str, &'static str)],
+) -> Result<(), OpenError> {
+    apply(pool, migrations).await?;
+    give_epoch(pool).await.map_err(|error| OpenError::Migrate { source: error.into() })
+}
+
+/// Applies what is missing, each in a transaction, one process at a time; a repeat does nothing.
+pub(crate) async fn apply(
     pool: &AnyPool,
     migrations: &'static [(i64, &'static str, &'static str)],
 ) -> Result<(), OpenError> {
@@ -31,8 +43,7 @@ pub(crate) async fn migrate(
     let mut migrator = Migrator::with_migrations(steps.collect());
     // A newer release may have been here: its tables serve this one too.
     migrator.set_ignore_missing(true);
-    migrator.run(pool).await.map_err(|error| OpenError::Migrate { source: error.into() })?;
-    give_epoch(pool).await.map_err(|error| OpenError::Migrate { source: error.into() })
+    migrator.run(pool).await.map_err(|error| OpenError::Migrate { source: error.into() })
 }
 
 /// Tells whether every migration has been applied.

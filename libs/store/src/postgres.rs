@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Said to every new connection: nothing waits for ever, neither for a lock nor for a client that went away.
-const SETTINGS: &str = "SET application_name = 'millrace'; SET lock_timeout = '5s';
+pub(crate) const SETTINGS: &str = "SET application_name = 'millrace'; SET lock_timeout = '5s';
     SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '30s'";
 /// Said where tables are changed: that may take long, but waits for nobody, since all queue behind who waits.
 const MIGRATION_SETTINGS: &str =
@@ -66,7 +66,7 @@ pub async fn migrate(url: &str) -> Result<(), OpenError> {
     migrated
 }
 
-async fn connect(
+pub(crate) async fn connect(
     url: &str,
     options: &Options,
     settings: &'static str,

@@ -29,7 +29,7 @@ pub(crate) mod wake;
 pub(crate) use transaction::CHANNEL;
 
 /// Longest a call may take, waiting for a connection and for locks included.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest a snapshot may take: it reads every row.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -81,7 +81,7 @@ impl fmt::Debug for SqlStore {
 
 /// Why work inside a call failed: with an answer for the caller, or with the database.
 #[derive(Debug)]
-enum Fault {
+pub(crate) enum Fault {
     Answer(Error),
     Database(Box<dyn StdError + Send + Sync>),
 }
@@ -98,7 +98,7 @@ impl From<sqlx::Error> for Fault {
     }
 }
 
-async fn within<T>(
+pub(crate) async fn within<T>(
     limit: Duration,
     operation: &'static str,
     work: impl Future<Output = Result<T, Fault>> + Send,

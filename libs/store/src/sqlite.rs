@@ -9,7 +9,7 @@ use std::{
 };
 
 use sqlx::{
-    AnyConnection, ConnectOptions as _, Connection as _, Executor as _,
+    AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Executor as _,
     any::{AnyPoolOptions, install_default_drivers},
     sqlite::SqliteConnectOptions,
 };
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Connections to a file: readers go on beside the one writer.
-const CONNECTIONS: u32 = 4;
+pub(crate) const CONNECTIONS: u32 = 4;
 /// Longest wait for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Said to every new connection. Foreign keys and a busy timeout of 5 s are sqlx's defaults; written out all the same.
@@ -51,16 +51,17 @@ pub async fn open_ephemeral(keyring: Keyring) -> Result<SqlStore, OpenError> {
 }
 
 /// Fails at once, and says why, where the pool would try for its whole timeout.
-async fn probe(url: &str) -> Result<(), sqlx::Error> {
+pub(crate) async fn probe(url: &str) -> Result<(), sqlx::Error> {
     install_default_drivers();
     let mut connection = AnyConnection::connect(url).await?;
     connection.execute(SETTINGS).await?;
     connection.close().await
 }
 
-async fn connect(url: &str, connections: u32, keyring: Keyring) -> Result<SqlStore, OpenError> {
+/// A pool whose connections are kept.
+pub(crate) async fn pool(url: &str, connections: u32) -> Result<AnyPool, OpenError> {
     install_default_drivers();
-    let pool = AnyPoolOptions::new()
+    AnyPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // A connection in memory holds the database: it must not be let go.
@@ -72,7 +73,11 @@ async fn connect(url: &str, connections: u32, keyring: Keyring) -> Result<SqlSto
         })
         .connect(url)
         .await
-        .map_err(|error| OpenError::Connect { source: error.into() })?;
+        .map_err(|error| OpenError::Connect { source: error.into() })
+}
+
+async fn connect(url: &str, connections: u32, keyring: Keyring) -> Result<SqlStore, OpenError> {
+    let pool = pool(url, connections).await?;
     migrations::migrate(&pool, migrations::SQLITE).await?;
     let dialect = Dialect::Sqlite { turn: Arc::new(Mutex::new(())) };
     Ok(SqlStore::new(pool, dialect, keyring, Wake::default()))

@@ -8,7 +8,8 @@ use std::{
 use async_trait::async_trait;
 use millrace_store::{
     Changes, Error, Keyring, OpenError, ResourceStore, SqlStore,
-    conformance::{self, Backend},
+    conformance::{self, Backend, logs::LogBackend},
+    logs::{LogStore, open_postgres},
     postgres::{self, Options},
 };
 use millrace_testkit::{
@@ -43,6 +44,18 @@ impl Backend for Migrated {
     }
 }
 
+#[async_trait]
+impl LogBackend for Migrated {
+    async fn open(&self) -> Arc<dyn LogStore> {
+        let options = Options { max_connections: 3, ..Options::default() };
+        Arc::new(open_postgres(self.database.url(), &options).await.expect("opens"))
+    }
+
+    fn refuses_nul(&self) -> bool {
+        true
+    }
+}
+
 fn keyring() -> Keyring {
     Keyring::parse(Keyring::generate("test").reveal()).expect("a generated key is one")
 }
@@ -60,6 +73,17 @@ async fn postgres_does_what_every_store_must() {
         let database = database().await;
         postgres::migrate(database.url()).await.expect("migrates");
         Box::new(Migrated { database }) as Box<dyn Backend>
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn postgres_does_what_all_logs_must() {
+    let _server = database().await;
+    conformance::logs::run(async || {
+        let database = database().await;
+        postgres::migrate(database.url()).await.expect("migrates");
+        Box::new(Migrated { database }) as Box<dyn LogBackend>
     })
     .await;
 }

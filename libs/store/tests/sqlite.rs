@@ -5,7 +5,8 @@ use std::{path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use millrace_store::{
     Changes, Keyring, ResourceStore,
-    conformance::{self, Backend},
+    conformance::{self, Backend, logs::LogBackend},
+    logs::{LogStore, open_sqlite},
     sqlite,
 };
 use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
@@ -35,6 +36,17 @@ impl Backend for File {
     }
 }
 
+#[async_trait]
+impl LogBackend for File {
+    async fn open(&self) -> Arc<dyn LogStore> {
+        Arc::new(open_sqlite(&self.path()).await.expect("opens"))
+    }
+
+    fn refuses_nul(&self) -> bool {
+        false
+    }
+}
+
 fn keyring() -> Keyring {
     Keyring::parse(Keyring::generate("test").reveal()).expect("a generated key is one")
 }
@@ -44,6 +56,15 @@ async fn sqlite_does_what_every_store_must() {
     conformance::run(async || {
         let directory = TempDir::new().expect("there is room");
         Box::new(File { directory }) as Box<dyn Backend>
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sqlite_does_what_all_logs_must() {
+    conformance::logs::run(async || {
+        let directory = TempDir::new().expect("there is room");
+        Box::new(File { directory }) as Box<dyn LogBackend>
     })
     .await;
 }

@@ -1,0 +1,397 @@
+//! What became of events: attempts, problems and drops, each in tables by day; and when accounts are told of problems.
+//!
+//! The invariants: **an entry that is written again is ignored**, for its id is made of where its report stood; **a row that the
+//! database refuses is set aside alone**; what is older than its retention goes with its day. An entry's day is that
+//! of its report, by the queue's clock, brought into the days that exist: only a report that waited for longer than the
+//! retention, or whose clock runs days ahead, and is read again after midnight, could be there twice.
+
+use std::{collections::HashSet, fmt, str::FromStr, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use millrace_domain::{AccountSid, Partition, SinkSid, Timestamp, error_group::ErrorGroup};
+use ring::digest;
+use uuid::Uuid;
+
+use crate::{Page, Result};
+
+mod days;
+mod groups;
+mod postgres;
+mod query;
+mod sql;
+mod sqlite;
+
+pub use self::{
+    postgres::open as open_postgres,
+    sql::SqlLogs,
+    sqlite::{open as open_sqlite, open_ephemeral as open_sqlite_ephemeral},
+};
+
+/// How long attempts are kept, in days.
+pub const ATTEMPTS_DAYS: i64 = 7;
+/// How long error logs are kept, in days (<https://www.twilio.com/docs/events/webhook-quickstart>).
+pub const ERRORS_DAYS: i64 = 23;
+/// How long dropped events are kept, in days.
+pub const DROPS_DAYS: i64 = 7;
+
+/// Names an entry of a log: its time in 48 bits, and a hash of where it was reported. Ascends by time; the same report gives
+/// the same id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogId(Uuid);
+
+/// Where a report stood.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Tells logs apart whose reports stand in the same place.
+    pub log: u8,
+    /// Which partition's stream.
+    pub partition: Partition,
+    /// Milliseconds of the stream's entry.
+    pub entry_ms: u64,
+    /// Its number within them.
+    pub entry_seq: u64,
+    /// Which report of the entry.
+    pub index: u32,
+}
+
+impl LogId {
+    /// The id of what happened at `at` and was reported in `place`.
+    pub fn of(at: Timestamp, place: &Place) -> Self {
+        let mut text = Vec::with_capacity(24);
+        text.push(place.log);
+        text.extend(place.partition.0.to_be_bytes());
+        text.extend(place.entry_ms.to_be_bytes());
+        text.extend(place.entry_seq.to_be_bytes());
+        text.extend(place.index.to_be_bytes());
+        let hash = digest::digest(&digest::SHA256, &text);
+        let mut tail = [0; 10];
+        tail.copy_from_slice(&hash.as_ref()[..10]);
+        Self(uuid::Builder::from_unix_timestamp_millis(millis(at), &tail).into_uuid())
+    }
+
+    /// Below every id of `at` and later.
+    pub fn first_at(at: Timestamp) -> Self {
+        Self(Uuid::from_u128(u128::from(millis(at)) << 80))
+    }
+
+    /// Reads what the database keeps.
+    pub(crate) fn from_slice(bytes: &[u8]) -> Option<Self> {
+        Uuid::from_slice(bytes).ok().map(Self)
+    }
+
+    pub(crate) fn to_vec(self) -> Vec<u8> {
+        self.0.as_bytes().to_vec()
+    }
+
+    /// When it happened.
+    pub fn at(self) -> Timestamp {
+        Timestamp::from_millis(i64::try_from(self.0.as_u128() >> 80).unwrap_or(i64::MAX))
+    }
+}
+
+fn millis(at: Timestamp) -> u64 {
+    // 48 bits last for 8,900 years.
+    u64::try_from(at.as_millis()).unwrap_or(0) & 0xffff_ffff_ffff
+}
+
+/// 32 hex digits.
+impl fmt::Display for LogId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.as_simple())
+    }
+}
+
+impl fmt::Debug for LogId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LogId({self})")
+    }
+}
+
+impl FromStr for LogId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        Uuid::try_parse(text).map(Self)
+    }
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AttemptResult {
+    /// The sink has the events.
+    Delivered,
+    /// They are tried again.
+    Retry,
+    /// They are dropped.
+    Discard,
+}
+
+/// Why an event was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DropCause {
+    /// The sink refused it for good.
+    Rejected,
+    /// Its window closed.
+    Expired,
+    /// Its sink was deleted.
+    SinkDeleted,
+    /// Its account was closed.
+    AccountClosed,
+    /// No request can be made of it.
+    Undeliverable,
+}
+
+/// One request to one sink; when it started is in its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptEntry {
+    /// Its name.
+    pub id: LogId,
+    /// When it was reported, by the queue's clock: decides the day it is kept under.
+    pub reported: Timestamp,
+    /// Whose.
+    pub account: AccountSid,
+    /// To which sink.
+    pub sink: SinkSid,
+    /// How long it took.
+    pub duration: Duration,
+    /// What became of it.
+    pub result: AttemptResult,
+    /// Status of the answer; 0: none.
+    pub http_status: u16,
+    /// Event Streams error code; 0: none.
+    pub error_code: u32,
+    /// Which try it was for its first event, from 1.
+    pub attempt: u32,
+    /// What went wrong, or the start of the answer's body.
+    pub detail: String,
+    /// The events it carried.
+    pub event_ids: Vec<String>,
+}
+
+/// A problem with a delivery; when it happened is in its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorEntry {
+    /// Its name: `NO` and this is its SID.
+    pub id: LogId,
+    /// As in [`AttemptEntry`].
+    pub reported: Timestamp,
+    /// Whose.
+    pub account: AccountSid,
+    /// Which sink's.
+    pub sink: SinkSid,
+    /// Event Streams error code (913xx).
+    pub error_code: u32,
+    /// Status of the answer; 0: none.
+    pub http_status: u16,
+    /// Which try it was for its first event, from 1; 0: there was none.
+    pub attempt: u32,
+    /// What went wrong, or the start of the answer's body.
+    pub detail: String,
+    /// The events it is about.
+    pub event_ids: Vec<String>,
+}
+
+/// An event that a sink did not get; when it was dropped is in its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DropEntry {
+    /// Its name.
+    pub id: LogId,
+    /// As in [`AttemptEntry`].
+    pub reported: Timestamp,
+    /// Whose.
+    pub account: AccountSid,
+    /// Which sink's.
+    pub sink: SinkSid,
+    /// CloudEvents `id`.
+    pub event_id: String,
+    /// CloudEvents `type`.
+    pub event_type: String,
+    /// When it was accepted.
+    pub accepted: Timestamp,
+    /// Why.
+    pub cause: DropCause,
+    /// Event Streams error code of the last failure; 0: none.
+    pub error_code: u32,
+    /// Its schema version.
+    pub schema_version: u32,
+    /// How large it is, in bytes.
+    pub size: u32,
+    /// Whether it is still there, whole.
+    pub kept: bool,
+    /// The event as it would have been delivered; none where it is not asked for, or not kept.
+    pub event: Option<Bytes>,
+    /// When it was last sent again.
+    pub resent: Option<Timestamp>,
+}
+
+/// What is written in one go.
+#[derive(Clone, Debug, Default)]
+pub struct Entries {
+    /// Requests.
+    pub attempts: Vec<AttemptEntry>,
+    /// Problems.
+    pub errors: Vec<ErrorEntry>,
+    /// Drops.
+    pub drops: Vec<DropEntry>,
+}
+
+/// What became of entries.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    /// How many attempts are new.
+    pub attempts: u64,
+    /// Problems that were not there before.
+    pub errors: HashSet<LogId>,
+    /// Drops that were not there before.
+    pub drops: HashSet<LogId>,
+    /// Entries that the database refuses, and why: they are nowhere.
+    pub refused: Vec<(LogId, String)>,
+}
+
+/// Which entries of an account to list, newest first.
+#[derive(Clone, Debug)]
+pub struct LogQuery {
+    /// Whose.
+    pub account: AccountSid,
+    /// Only this sink's.
+    pub sink: Option<SinkSid>,
+    /// Only those about this event.
+    pub event_id: Option<String>,
+    /// Only from then on.
+    pub since: Option<Timestamp>,
+    /// Only before.
+    pub until: Option<Timestamp>,
+    /// Attempts: only these.
+    pub result: Option<AttemptResult>,
+    /// Drops: only these.
+    pub cause: Option<DropCause>,
+    /// Errors and attempts: only of this code.
+    pub error_code: Option<u32>,
+    /// Drops: only those that were, or were not, sent again.
+    pub resent: Option<bool>,
+}
+
+impl LogQuery {
+    /// Everything of an account.
+    pub fn of(account: AccountSid) -> Self {
+        Self {
+            account,
+            sink: None,
+            event_id: None,
+            since: None,
+            until: None,
+            result: None,
+            cause: None,
+            error_code: None,
+            resent: None,
+        }
+    }
+}
+
+/// New problems of a sink with one code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorCount {
+    /// Whose.
+    pub account: AccountSid,
+    /// Which sink's.
+    pub sink: SinkSid,
+    /// Event Streams error code.
+    pub code: u32,
+    /// How many.
+    pub more: u64,
+}
+
+/// That an account is to be told of a sink's problems now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorNotice {
+    /// Whom.
+    pub account: AccountSid,
+    /// Which sink.
+    pub sink: SinkSid,
+    /// Event Streams error code.
+    pub code: u32,
+    /// The problems so far.
+    pub group: ErrorGroup,
+}
+
+/// A sink whose breaker opened and has not closed since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailingSink {
+    /// Which.
+    pub sink: SinkSid,
+    /// Whose.
+    pub account: AccountSid,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The logs. Object-safe: control-plane holds `Arc<dyn LogStore>`. Times are the caller's.
+#[async_trait]
+pub trait LogStore: Send + Sync + 'static {
+    /// Makes the days that may be written, up to the day after tomorrow, and drops those that are over. Safe for any number
+    /// of callers at once; a repeat does nothing.
+    async fn keep_days(&self, now: Timestamp) -> Result<()>;
+
+    /// Writes entries, in few statements. An entry that is there is ignored; one that the database refuses is set aside. After
+    /// an error, some may be written: a repeat of the whole writes the rest.
+    async fn write(&self, entries: &Entries, now: Timestamp) -> Result<Written>;
+
+    /// Lists requests, newest first.
+    async fn attempts(&self, query: &LogQuery, page: &Page<LogId>) -> Result<Vec<AttemptEntry>>;
+    /// Lists problems, newest first.
+    async fn errors(&self, query: &LogQuery, page: &Page<LogId>) -> Result<Vec<ErrorEntry>>;
+    /// Lists drops, newest first, without the events themselves.
+    async fn drops(&self, query: &LogQuery, page: &Page<LogId>) -> Result<Vec<DropEntry>>;
+    /// Lists drops whose events are kept, oldest first, with them: up to `limit`, and up to `bytes` of events but for the first one.
+    async fn kept_drops(
+        &self,
+        query: &LogQuery,
+        page: &Page<LogId>,
+        bytes: u64,
+    ) -> Result<Vec<DropEntry>>;
+    /// Notes that drops of a sink were sent again.
+    async fn mark_resent(
+        &self,
+        account: AccountSid,
+        sink: SinkSid,
+        ids: &[LogId],
+        at: Timestamp,
+    ) -> Result<()>;
+    /// Forgets the events of an account's oldest drops, until what is kept is at most `events` and `bytes`; tells how many. The
+    /// entries stay.
+    async fn purge_dropped(&self, account: AccountSid, bytes: u64, events: u64) -> Result<u64>;
+
+    /// Counts new problems, and tells of which the accounts are to be told. One caller is told of each, whoever else counts.
+    async fn count_errors(&self, found: &[ErrorCount], now: Timestamp) -> Result<Vec<ErrorNotice>>;
+    /// Tells of which problems the accounts are to be told because it is long ago that they were; forgets those that are quiet.
+    async fn due_errors(&self, now: Timestamp) -> Result<Vec<ErrorNotice>>;
+
+    /// Notes that a sink's breaker opened. A repeat changes nothing; one at a later time begins anew.
+    async fn sink_fails(&self, failing: FailingSink) -> Result<()>;
+    /// Notes that a sink answers. A repeat does nothing.
+    async fn sink_answers(&self, sinks: &[SinkSid]) -> Result<()>;
+    /// Sinks that fail.
+    async fn failing_sinks(&self) -> Result<Vec<FailingSink>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_the_same_for_the_same_place_and_ascends_by_time() {
+        let place =
+            |index| Place { log: 0, partition: Partition(3), entry_ms: 5, entry_seq: 1, index };
+        let at = Timestamp::from_millis(1_700_000_000_123);
+        let id = LogId::of(at, &place(0));
+        assert_eq!(id, LogId::of(at, &place(0)));
+        assert_ne!(id, LogId::of(at, &place(1)));
+        assert_eq!(id.at(), at);
+        assert!(
+            LogId::first_at(at) < id && id < LogId::first_at(at.plus(Duration::from_millis(1)))
+        );
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(LogId::from_slice(&id.to_vec()), Some(id));
+    }
+}
