@@ -29,6 +29,8 @@ pub struct Settings {
     pub internal: InternalSettings,
     /// Where events may be delivered to.
     pub delivery: Delivery,
+    /// What is kept of deliveries.
+    pub logs: Logs,
     /// The operator's listener.
     pub admin: Admin,
     /// How the process logs.
@@ -96,6 +98,23 @@ pub struct Delivery {
     pub allow_http: bool,
     /// Networks that are not public and may be delivered to.
     pub allow_cidrs: Vec<IpNet>,
+}
+
+/// Section `logs`: what is kept of deliveries. Attempts and dropped events are kept for 7 days, error logs for 23.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Logs {
+    /// Most bytes of dropped events that an account keeps, to be sent again; the oldest go first, that they were dropped is
+    /// still told.
+    pub dropped_bytes: u64,
+    /// Most dropped events that an account keeps so.
+    pub dropped_events: u64,
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Self { dropped_bytes: 100_000_000, dropped_events: 100_000 }
+    }
 }
 
 /// Section `admin`.

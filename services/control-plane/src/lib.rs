@@ -9,7 +9,7 @@ use std::{error::Error as _, sync::Arc, time::Duration};
 
 use axum::Router;
 use millrace_runtime::{Process, admin, grpc as standard, server, telemetry};
-use millrace_store::{OpenError, ResourceStore, postgres};
+use millrace_store::{LogStore, OpenError, ResourceStore, logs::open_postgres, postgres};
 
 mod accounts;
 mod auth;
@@ -21,6 +21,7 @@ mod health;
 mod paging;
 mod queue;
 mod random;
+mod reports;
 mod rest;
 mod retention;
 mod sinks;
@@ -36,6 +37,7 @@ use accounts::Accounts;
 use auth::Auth;
 use catalog::Catalog;
 use commit::Commits;
+use reports::quota::Quota;
 use sinks::Sinks;
 use subscriptions::Subscriptions;
 use watch::{Source, Watch};
@@ -43,8 +45,21 @@ use watch::{Source, Watch};
 /// The wait before the database is tried again at start-up.
 const OPEN_RETRY: Duration = Duration::from_secs(1);
 
+/// Connections that read logs, besides `database.max_connections`; two more write them.
+const LOG_CONNECTIONS: u32 = 3;
+
 /// Longest wait for a connection of the pool: while the database is away, callers are told so within it.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the service stands on.
+pub struct Backing {
+    /// Resources and their change log.
+    pub store: Arc<dyn ResourceStore>,
+    /// What became of events.
+    pub logs: Arc<dyn LogStore>,
+    /// The queue, whose reports are kept.
+    pub queue: QueueHandle,
+}
 
 /// What the process serves and what runs beside it.
 pub struct Service {
@@ -73,19 +88,19 @@ pub(crate) struct Site {
     pub(crate) schemas_url: Arc<str>,
 }
 
-/// Builds the service on a store and a queue: gives its routes, and spawns its tasks on `process`; binds nothing. With a `barrier`, a
+/// Builds the service on what it stands on: gives its routes, and spawns its tasks on `process`; binds nothing. With a `barrier`, a
 /// mutation answers after the barrier has its version, or after 5 s.
 ///
 /// # Errors
 /// A wrong setting.
 pub async fn build(
     settings: &Settings,
-    store: Arc<dyn ResourceStore>,
-    queue: QueueHandle,
+    backing: Backing,
     process: &Process,
     barrier: Option<Arc<dyn Barrier>>,
 ) -> anyhow::Result<Service> {
     let checked = settings.check()?;
+    let Backing { store, logs, queue } = backing;
     let commits = Commits::new(&checked.platform_keys, barrier);
     let schemas_url: Arc<str> = checked.schemas_url.into();
     let catalog = Catalog { store: Arc::clone(&store), commits: commits.clone() };
@@ -102,6 +117,7 @@ pub async fn build(
         registered,
     );
     spawn_tasks(process, &store, &schemas_url, told);
+    spawn_log_tasks(process, settings, &queue, &logs);
     let app = Arc::new(App {
         auth: Auth::new(Arc::clone(&store), checked.platform_keys),
         sinks: Sinks {
@@ -137,9 +153,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     settings.validate()?;
     let metrics = telemetry::init(&settings.log)?;
     let process = Process::default();
-    let store = open(&settings).await?;
+    let (store, logs) = open(&settings).await?;
     let queue = QueueHandle::connecting(&settings.queue, &process.tasks);
-    let service = build(&settings, store, queue, &process, None).await?;
+    let backing = Backing { store, logs, queue };
+    let service = build(&settings, backing, &process, None).await?;
     let descriptors = millrace_proto::DESCRIPTORS;
     let names = service.grpc_services;
     let (readiness, tasks) = (&process.readiness, &process.tasks);
@@ -154,15 +171,20 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 }
 
 /// Opens the database, as often as it takes: it may start later than this process. Tables that are too old are an error.
-async fn open(settings: &Settings) -> anyhow::Result<Arc<dyn ResourceStore>> {
+async fn open(settings: &Settings) -> anyhow::Result<(Arc<dyn ResourceStore>, Arc<dyn LogStore>)> {
     let options = postgres::Options {
         max_connections: settings.database.max_connections,
         acquire_timeout: ACQUIRE_TIMEOUT,
     };
     let (url, keyring) = (settings.database.url.reveal(), settings.keyring()?);
     loop {
-        match postgres::open(url, keyring.clone(), &options).await {
-            Ok(store) => return Ok(Arc::new(store)),
+        let opened = async {
+            let store = postgres::open(url, keyring.clone(), &options).await?;
+            let few = postgres::Options { max_connections: LOG_CONNECTIONS, ..options.clone() };
+            Ok((store, open_postgres(url, &few).await?))
+        };
+        match opened.await {
+            Ok((store, logs)) => return Ok((Arc::new(store), Arc::new(logs))),
             Err(error @ OpenError::Connect { .. }) => {
                 let cause = error.source();
                 tracing::warn!(
@@ -194,4 +216,22 @@ fn spawn_tasks(
     tasks.spawn("probe-database", |stopping| health::keep_probing(kept, ready, stopping));
     let kept = Arc::clone(store);
     tasks.spawn("forget-sinks", |stopping| retention::keep_forgetting(kept, stopping));
+}
+
+fn spawn_log_tasks(
+    process: &Process,
+    settings: &Settings,
+    queue: &QueueHandle,
+    logs: &Arc<dyn LogStore>,
+) {
+    let kept = Arc::clone(logs);
+    process.tasks.spawn("keep-log-days", |stopping| reports::keep_days(kept, stopping));
+    let host = std::env::var("HOSTNAME").unwrap_or_default();
+    let reports = reports::Reports {
+        queue: queue.clone(),
+        logs: Arc::clone(logs),
+        quota: Quota::new(settings.logs.dropped_bytes, settings.logs.dropped_events),
+        consumer: format!("{host}/{}", settings.control_plane.listen),
+    };
+    process.tasks.spawn("keep-reports", |stopping| reports::keep(reports, stopping));
 }

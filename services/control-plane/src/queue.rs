@@ -43,7 +43,6 @@ impl QueueHandle {
     }
 
     /// The queue, for a task: waits for it; `None` where there will be none.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what asks the queue builds on it"))]
     pub(crate) async fn wait(&self) -> Option<Arc<dyn Queue>> {
         self.current.clone().wait_for(Option::is_some).await.ok()?.clone()
     }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Du
 use anyhow::Context as _;
 use async_trait::async_trait;
 use clap::Args;
-use millrace_control_plane::{Barrier, QueueHandle};
+use millrace_control_plane::{Backing, Barrier, QueueHandle};
 use millrace_domain::{Account, AccountStatus, ConfigVersion, Timestamp};
 use millrace_queue::sqlite::{SqliteOptions, SqliteQueue};
 use millrace_runtime::{
@@ -15,7 +15,7 @@ use millrace_runtime::{
     server,
     telemetry::{self, LogFormat, LogSettings},
 };
-use millrace_store::{Error as StoreError, Keyring, ResourceStore, sqlite};
+use millrace_store::{Error as StoreError, Keyring, ResourceStore, logs, sqlite};
 use millrace_watch::{Client, View, Watch};
 
 use self::{
@@ -138,8 +138,8 @@ pub(crate) async fn start(args: DevArgs) -> anyhow::Result<Dev> {
     let listener = server::bind(&args.listen).await?;
     let address = listener.local_addr()?;
 
-    let (store, queue) = open(&place, &identity).await?;
-    ensure_account(store.as_ref(), &identity).await?;
+    let (backing, queue) = open(&place, &identity).await?;
+    ensure_account(backing.store.as_ref(), &identity).await?;
     let token = MaskedSecret::new(identity::random_hex::<32>());
     let process = Process::default();
     let router_watch = watch(address, &token, View::Router, &process)?;
@@ -148,8 +148,7 @@ pub(crate) async fn start(args: DevArgs) -> anyhow::Result<Dev> {
     let barrier = InProcess { watches: vec![router_watch.clone(), deliverer_watch.clone()] };
     let control_plane = millrace_control_plane::build(
         &control_plane_settings(&identity, &token, &deliverer),
-        store,
-        QueueHandle::of(Arc::clone(&queue)),
+        backing,
         &process,
         Some(Arc::new(barrier)),
     )
@@ -180,10 +179,11 @@ pub(crate) async fn start(args: DevArgs) -> anyhow::Result<Dev> {
 async fn open(
     place: &Place,
     identity: &Identity,
-) -> anyhow::Result<(Arc<dyn ResourceStore>, Arc<dyn millrace_queue::Queue>)> {
+) -> anyhow::Result<(Backing, Arc<dyn millrace_queue::Queue>)> {
     let keyring = Keyring::parse(identity.seal_key.reveal())?;
     let (resources, events) = (place.file(RESOURCES), place.file("queue.sqlite"));
-    for file in [&resources, &events].into_iter().flatten() {
+    let history = place.file("logs.sqlite");
+    for file in [&resources, &events, &history].into_iter().flatten() {
         data::keep_private(file)?;
     }
     let store = match resources {
@@ -192,7 +192,13 @@ async fn open(
     };
     let options =
         SqliteOptions { path: events, partitions: PARTITIONS, ..SqliteOptions::default() };
-    Ok((Arc::new(store), Arc::new(SqliteQueue::open(options).await?)))
+    let logs = match history {
+        Some(file) => logs::open_sqlite(&file).await?,
+        None => logs::open_sqlite_ephemeral().await?,
+    };
+    let queue: Arc<dyn millrace_queue::Queue> = Arc::new(SqliteQueue::open(options).await?);
+    let handle = QueueHandle::of(Arc::clone(&queue));
+    Ok((Backing { store: Arc::new(store), logs: Arc::new(logs), queue: handle }, queue))
 }
 
 /// Makes the account, unless it is there.

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use millrace_control_plane::{QueueHandle, Settings, build, with_fallback};
+use millrace_control_plane::{Backing, QueueHandle, Settings, build, with_fallback};
 use millrace_domain::{Account, AccountSid, AccountStatus, Secret, Timestamp, secret::SecretHash};
 use millrace_queue::sqlite::{SqliteOptions, SqliteQueue};
 use millrace_runtime::{Process, config::MaskedSecret, server};
-use millrace_store::{Keyring, ResourceStore, sqlite};
+use millrace_store::{Keyring, ResourceStore, logs::open_sqlite_ephemeral, sqlite};
 use millrace_testkit::eventually;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
@@ -52,8 +52,9 @@ pub(crate) async fn start_on(
     let options =
         SqliteOptions { partitions: settings.queue.partitions, ..SqliteOptions::default() };
     let queue = Arc::new(SqliteQueue::open(options).await.expect("a queue in memory"));
-    let handle = QueueHandle::of(queue);
-    let service = build(&settings, Arc::clone(&store), handle, &process, None);
+    let logs = Arc::new(open_sqlite_ephemeral().await.expect("logs in memory"));
+    let backing = Backing { store: Arc::clone(&store), logs, queue: QueueHandle::of(queue) };
+    let service = build(&settings, backing, &process, None);
     let service = service.await.expect("valid settings");
     let listener = server::bind("127.0.0.1:0").await.expect("a port");
     let address =

@@ -1,0 +1,198 @@
+//! Keeps what deliverers report: reads the queue's reports, writes them to the logs in groups, and then removes them.
+//!
+//! The invariant: **a report is removed after it is written**, and written again changes nothing. While the database is away, reports wait in
+//! the queue (of attempts only the newest, drops all), and nobody who delivers waits for them.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use millrace_domain::{Partition, Timestamp};
+use millrace_queue::{EntryId, Queue, Report, ReportKind};
+use millrace_runtime::CancellationToken;
+use millrace_store::{LogStore, logs::Written};
+use tokio::time::sleep;
+
+use crate::{
+    queue::QueueHandle,
+    random,
+    reports::{entries::Gathered, quota::Quota},
+};
+
+mod entries;
+pub(crate) mod quota;
+
+/// Most entries of a stream that are written at once; an entry has the reports of one settlement.
+const ATTEMPTS_MAX: usize = 512;
+/// The same of drops, which carry events.
+const DROPS_MAX: usize = 32;
+/// How long reports are gathered where they are few: statements are what costs.
+const GATHER: Duration = Duration::from_millis(500);
+/// How often an idle queue is asked.
+const IDLE: Duration = Duration::from_secs(1);
+/// First and longest wait after a failure.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+
+/// What keeping reports works with.
+pub(crate) struct Reports {
+    pub(crate) queue: QueueHandle,
+    pub(crate) logs: Arc<dyn LogStore>,
+    pub(crate) quota: Quota,
+    /// The name under which this process reads; another's is another's.
+    pub(crate) consumer: String,
+}
+
+/// Reports that were read together.
+#[derive(Default)]
+struct Round {
+    attempts: Vec<Report>,
+    drops: Vec<Report>,
+}
+
+/// Keeps reports, for ever.
+pub(crate) async fn keep(mut reports: Reports, stopping: CancellationToken) -> anyhow::Result<()> {
+    let keep = async {
+        let Some(queue) = reports.queue.wait().await else { return };
+        loop {
+            let pause = match reports.round(&*queue).await {
+                Ok(round) => round.pause(),
+                Err(error) => {
+                    tracing::debug!(%error, "cannot read reports, tries again");
+                    RETRY.1
+                }
+            };
+            sleep(pause).await;
+        }
+    };
+    // Cancelling is safe: what was not removed is read and written again, which changes nothing.
+    stopping.run_until_cancelled(keep).await;
+    Ok(())
+}
+
+impl Reports {
+    /// Reads, writes and removes some reports.
+    async fn round(&mut self, queue: &dyn Queue) -> millrace_queue::Result<Round> {
+        let round = Round {
+            attempts: queue.reports(ReportKind::Attempts, &self.consumer, ATTEMPTS_MAX).await?,
+            drops: queue.reports(ReportKind::Drops, &self.consumer, DROPS_MAX).await?,
+        };
+        if round.is_empty() {
+            self.quota.keep(&*self.logs, std::iter::empty()).await;
+            return Ok(round);
+        }
+        let gathered = Gathered::of(&round.attempts, &round.drops);
+        let written = self.write(&gathered).await;
+        self.note(&gathered, &written).await;
+        queue.acknowledge(ReportKind::Attempts, &places(&round.attempts)).await?;
+        queue.acknowledge(ReportKind::Drops, &places(&round.drops)).await?;
+        Ok(round)
+    }
+
+    /// Writes until it is written: what comes meanwhile waits in the queue.
+    async fn write(&self, gathered: &Gathered) -> Written {
+        let (mut wait, longest) = RETRY;
+        let mut told = false;
+        loop {
+            let started = Instant::now();
+            match self.logs.write(&gathered.entries, random::now()).await {
+                Ok(written) => {
+                    metrics::histogram!("millrace_logs_write_seconds").record(started.elapsed());
+                    if told {
+                        tracing::info!("logs are written again");
+                    }
+                    return written;
+                }
+                Err(error) if !std::mem::replace(&mut told, true) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(
+                        error,
+                        cause = error.source(),
+                        "cannot write logs: reports wait in the queue, nothing else does"
+                    );
+                }
+                Err(_) => {}
+            }
+            sleep(wait).await;
+            wait = longest.min(wait * 2);
+        }
+    }
+
+    /// Counts what was written, and says what was not.
+    async fn note(&mut self, gathered: &Gathered, written: &Written) {
+        let counted = |log: &'static str, count: u64| {
+            if count > 0 {
+                metrics::counter!("millrace_log_entries_total", "log" => log).increment(count);
+            }
+        };
+        counted("attempts", written.attempts);
+        counted("errors", written.errors.len() as u64);
+        counted("drops", written.drops.len() as u64);
+        for (id, why) in &written.refused {
+            metrics::counter!("millrace_log_entries_refused_total").increment(1);
+            tracing::warn!(%id, why, "the database refuses an entry of the logs: it is left out");
+        }
+        if gathered.unreadable > 0 {
+            metrics::counter!("millrace_reports_unreadable_total").increment(gathered.unreadable);
+            tracing::error!(gathered.unreadable, "reports cannot be read: they are left out");
+        }
+        let dropped = gathered.entries.drops.iter();
+        let new = dropped.filter(|entry| written.drops.contains(&entry.id));
+        self.quota.keep(&*self.logs, new.map(|entry| entry.account)).await;
+    }
+}
+
+impl Round {
+    fn is_empty(&self) -> bool {
+        self.attempts.is_empty() && self.drops.is_empty()
+    }
+
+    /// How long to wait for more.
+    fn pause(&self) -> Duration {
+        let full = self.attempts.len() >= ATTEMPTS_MAX || self.drops.len() >= DROPS_MAX;
+        if full {
+            Duration::ZERO
+        } else if self.is_empty() {
+            IDLE
+        } else {
+            GATHER
+        }
+    }
+}
+
+fn places(reports: &[Report]) -> Vec<(Partition, EntryId)> {
+    reports.iter().map(|report| (report.partition, report.id)).collect()
+}
+
+/// Makes days of logs and drops those that are over, for ever.
+pub(crate) async fn keep_days(
+    logs: Arc<dyn LogStore>,
+    stopping: CancellationToken,
+) -> anyhow::Result<()> {
+    /// Well under the days that are made ahead.
+    const PERIOD: Duration = Duration::from_secs(1_800);
+    let keep = async {
+        let mut told = false;
+        loop {
+            let now: Timestamp = random::now();
+            let wait = match logs.keep_days(now).await {
+                Ok(()) => {
+                    told = false;
+                    PERIOD
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut told, true) {
+                        let error: &dyn std::error::Error = &error;
+                        let cause = error.source();
+                        tracing::warn!(error, cause, "cannot make days of logs, tries again");
+                    }
+                    RETRY.1
+                }
+            };
+            sleep(wait).await;
+        }
+    };
+    // Cancelling is safe: days are made and dropped in transactions, and a repeat does nothing.
+    stopping.run_until_cancelled(keep).await;
+    Ok(())
+}
