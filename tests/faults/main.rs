@@ -7,7 +7,9 @@
 mod batches;
 mod chaos;
 mod deleted;
+mod full;
 mod kills;
+mod lag;
 mod moves;
 mod outages;
 mod poison;

@@ -7,7 +7,7 @@ use std::{
 
 use millrace_testkit::{receiver::Receiver, redis::ServerOptions};
 use millrace_tests::{
-    Load, Mode, Options, Random, Stack, Verdict, arrivals::queue_is_empty, scaled,
+    Kind, Load, Mode, Options, Random, Stack, Verdict, arrivals::queue_is_empty, scaled,
 };
 use tokio::time::sleep;
 
@@ -95,9 +95,47 @@ async fn a_redis_that_pauses_for_longer_than_the_lease_loses_nothing() {
     queue_is_empty(&mut stack).await;
 }
 
+/// There is nobody to settle with: a deliverer that is told to end gives up when its leases are over.
+#[tokio::test]
+async fn a_deliverer_ends_while_redis_is_silent() {
+    let mut stack = Stack::start(Mode::Servers, durable()).await;
+    let receiver = Receiver::start().await;
+    let accounts = stack.tenants(6, &receiver).await;
+    let load = Load::start(stack.platform_publishers(), &accounts);
+    for round in 0..scaled(1, 4) {
+        load.progress(100).await;
+        stack.servers().redis().freeze();
+        let started = Instant::now();
+        stack.process(Kind::Deliverer(round % 2)).terminate().await;
+        println!("ended after {:?}", started.elapsed());
+        stack.servers().redis().thaw();
+        stack.process(Kind::Deliverer(round % 2)).restart().await;
+    }
+    load.progress(100).await;
+    Verdict::of(&mut stack, load, &[&receiver]).await;
+    queue_is_empty(&mut stack).await;
+}
+
 /// What was queued is gone, as the documentation says. What is published from then on arrives, from within 5 s on.
 #[tokio::test]
 async fn after_flushall_all_services_work_again_within_5_s() {
+    heals_within_5_s(async |stack| {
+        stack.servers().redis().tell(&["FLUSHALL"]).await.expect("it answers");
+    })
+    .await;
+}
+
+/// As FLUSHALL, and connections break besides. Redis forgets nothing that it acknowledged after it was back.
+#[tokio::test]
+async fn after_a_restart_that_kept_nothing_all_services_work_again_within_5_s() {
+    heals_within_5_s(async |stack| {
+        stack.servers().redis().kill();
+        stack.servers().redis().restart().await.expect("it starts again");
+    })
+    .await;
+}
+
+async fn heals_within_5_s(forget: impl AsyncFn(&mut Stack)) {
     // As in production.
     let lease = [("deliverer.lease", "10s"), ("deliverer.renew", "3s")];
     let redis = Some(ServerOptions::default());
@@ -108,14 +146,14 @@ async fn after_flushall_all_services_work_again_within_5_s() {
     let load = Load::start(stack.platform_publishers(), &accounts);
     for _ in 0..scaled(3, 20) {
         load.progress(100).await;
-        stack.servers().redis().tell(&["FLUSHALL"]).await.expect("it answers");
+        forget(&mut stack).await;
         let flushed = Instant::now();
         load.progress(100).await;
         let published = load.so_far();
         let later = published.sent_at.iter().filter(|(_, sent)| **sent > flushed);
         let later: BTreeSet<String> = later.map(|(id, _)| id.clone()).collect();
         let arrived = |receiver: &Receiver| later.is_subset(&receiver.accepted_ids());
-        receiver.until("what is published after FLUSHALL arrives", arrived).await;
+        receiver.until("what is published after that arrives", arrived).await;
         let healed = flushed.elapsed();
         println!("healed after {healed:?}");
         assert!(healed < Duration::from_secs(5), "healed after {healed:?}");

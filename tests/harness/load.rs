@@ -48,9 +48,18 @@ struct Shared {
 }
 
 impl Load {
+    /// As [`Load::start`], with ids from another number on than the first: for a second load.
+    pub fn start_from(first: usize, publishers: Vec<Publisher>, accounts: &[String]) -> Self {
+        Self::producing(Shared { next: first.into(), ..Shared::default() }, publishers, accounts)
+    }
+
     /// Starts a producer for each of `publishers`, which publishes a batch each 100 ms, of events of `accounts` in turn.
     pub fn start(publishers: Vec<Publisher>, accounts: &[String]) -> Self {
-        let shared = Arc::new(Shared::default());
+        Self::producing(Shared::default(), publishers, accounts)
+    }
+
+    fn producing(shared: Shared, publishers: Vec<Publisher>, accounts: &[String]) -> Self {
+        let shared = Arc::new(shared);
         let mut producers = JoinSet::new();
         for publisher in publishers {
             producers.spawn(produce(publisher, accounts.to_vec(), Arc::clone(&shared)));

@@ -7,6 +7,7 @@ use std::{
 
 use millrace_proto::v1::{CreateAccountRequest, account_service_client::AccountServiceClient};
 use millrace_testkit::{
+    gate::Gate,
     postgres::{Database, database},
     redis::{self, Redis},
 };
@@ -28,6 +29,7 @@ pub struct Servers {
     deliverers: Vec<Node>,
     plan: Plan,
     pub(crate) redis: Redis,
+    gate: Option<Gate>,
     /// Dropped last: the processes are gone by then.
     _database: Database,
 }
@@ -46,6 +48,8 @@ struct Plan {
     redis_url: String,
     prefix: String,
     control_plane: String,
+    /// Where deliverers find it, if that is not the same.
+    gate: Option<String>,
     directory: PathBuf,
 }
 
@@ -66,13 +70,24 @@ pub(crate) async fn start(identity: &Identity, options: Options, directory: &Pat
         redis_url: redis.url().to_owned(),
         prefix: redis.prefix().to_owned(),
         control_plane: String::new(),
+        gate: None,
         directory: directory.to_owned(),
     };
     let (routers, deliverers) = (Vec::new(), Vec::new());
-    let mut servers =
-        Servers { control_plane: None, routers, deliverers, plan, redis, _database: database };
+    let mut servers = Servers {
+        control_plane: None,
+        routers,
+        deliverers,
+        plan,
+        redis,
+        gate: None,
+        _database: database,
+    };
     servers.migrate().await;
     servers.start_control_plane().await;
+    if options.gate {
+        servers.build_gate().await;
+    }
     for _ in 0..options.routers {
         servers.add_router().await;
     }
@@ -112,6 +127,14 @@ impl Servers {
         self.redis.server().expect("a Redis of the test's own")
     }
 
+    /// The gate that [`Options::gate`] asked for.
+    ///
+    /// # Panics
+    /// If it did not.
+    pub fn gate(&self) -> &Gate {
+        self.gate.as_ref().expect("a gate")
+    }
+
     pub(crate) fn process(&mut self, kind: Kind) -> &mut Process {
         &mut match kind {
             Kind::ControlPlane => self.control_plane.as_mut().expect("it was started"),
@@ -132,6 +155,13 @@ impl Servers {
 
     pub(crate) fn routers(&self) -> usize {
         self.routers.len()
+    }
+
+    async fn build_gate(&mut self) {
+        let control_plane = self.control_plane.as_ref().expect("it was started");
+        let gate = Gate::to(control_plane.address).await;
+        self.plan.gate = Some(format!("http://{}", gate.address()));
+        self.gate = Some(gate);
     }
 
     async fn migrate(&self) {
@@ -226,6 +256,8 @@ impl Plan {
             Kind::Router(_) => all.push(variable("router.listen", &address)),
             Kind::Deliverer(_) => {
                 all.push(variable("deliverer.listen", &address));
+                let gate = self.gate.as_ref().unwrap_or(&self.control_plane);
+                all.push(variable("control_plane.address", gate));
                 all.extend(self.settings.iter().map(|(name, value)| variable(name, value)));
             }
         }

@@ -44,6 +44,8 @@ pub struct Options {
     pub database: Option<Database>,
     /// A Redis of the test's own, to break, on servers; none: the one that tests share.
     pub redis: Option<redis::ServerOptions>,
+    /// Whether there is a gate between deliverers and control-plane, on servers.
+    pub gate: bool,
 }
 
 impl Default for Options {
@@ -55,7 +57,7 @@ impl Default for Options {
             ("delivery.backoff_base", "200ms"),
             ("delivery.backoff_cap", "2s"),
         ];
-        Self { routers: 1, deliverers: 1, settings, database: None, redis: None }
+        Self { routers: 1, deliverers: 1, settings, database: None, redis: None, gate: false }
     }
 }
 

@@ -2,6 +2,7 @@
 //! A server that cannot start says what to install.
 
 pub mod eventually;
+pub mod gate;
 pub mod postgres;
 pub mod receiver;
 pub mod redis;
