@@ -3,11 +3,13 @@
 
 mod account;
 mod event;
+mod log;
 mod schema;
 mod sink;
 mod subscription;
 
 pub use event::{event_from_wire, rejection};
+pub use log::time_from_wire;
 
 /// The public API.
 #[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated")]

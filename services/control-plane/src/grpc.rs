@@ -8,7 +8,7 @@ use millrace_proto::{
     internal::config_service_server::ConfigServiceServer,
     v1::{
         account_service_server::AccountServiceServer,
-        event_type_service_server::EventTypeServiceServer,
+        event_type_service_server::EventTypeServiceServer, log_service_server::LogServiceServer,
         schema_service_server::SchemaServiceServer, sink_service_server::SinkServiceServer,
         subscription_service_server::SubscriptionServiceServer,
     },
@@ -31,14 +31,16 @@ use crate::{
 
 mod accounts;
 mod event_types;
+mod logs;
 mod schemas;
 mod sinks;
 mod subscriptions;
 
 /// Full names of the services, for health.
-pub(crate) const SERVICES: [&str; 6] = [
+pub(crate) const SERVICES: [&str; 7] = [
     "millrace.v1.AccountService",
     "millrace.v1.EventTypeService",
+    "millrace.v1.LogService",
     "millrace.v1.SchemaService",
     "millrace.v1.SinkService",
     "millrace.v1.SubscriptionService",
@@ -57,6 +59,7 @@ pub(crate) fn routes(app: &Arc<App>, watch: Watch) -> Router {
         .add_service(SubscriptionServiceServer::new(face()))
         .add_service(EventTypeServiceServer::new(face()))
         .add_service(SchemaServiceServer::new(face()))
+        .add_service(LogServiceServer::new(face()))
         .add_service(AccountServiceServer::new(face()))
         .add_service(ConfigServiceServer::new(watch))
         .into_axum_router()

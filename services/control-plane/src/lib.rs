@@ -18,6 +18,7 @@ mod commit;
 pub mod config;
 mod grpc;
 mod health;
+mod logs;
 mod paging;
 mod queue;
 mod random;
@@ -37,6 +38,7 @@ use accounts::Accounts;
 use auth::Auth;
 use catalog::Catalog;
 use commit::Commits;
+use logs::Logs;
 use reports::quota::Quota;
 use sinks::Sinks;
 use subscriptions::Subscriptions;
@@ -72,8 +74,7 @@ pub struct Service {
 /// The operations, for both faces.
 pub(crate) struct App {
     pub(crate) store: Arc<dyn ResourceStore>,
-    #[expect(dead_code, reason = "what asks the queue builds on it")]
-    pub(crate) queue: QueueHandle,
+    pub(crate) logs: Logs,
     pub(crate) auth: Auth,
     pub(crate) sinks: Sinks,
     pub(crate) subscriptions: Subscriptions,
@@ -133,8 +134,13 @@ pub async fn build(
         accounts: Accounts { store: Arc::clone(&store), commits },
         catalog,
         site: Site { public_url: checked.public_url, schemas_url },
+        logs: Logs {
+            store: Arc::clone(&store),
+            logs,
+            queue,
+            partitions: settings.queue.partitions,
+        },
         store,
-        queue,
     });
     let routes = grpc::routes(&app, watch).merge(rest::routes(app));
     Ok(Service { routes, grpc_services: &grpc::SERVICES })

@@ -37,7 +37,6 @@ impl QueueHandle {
     }
 
     /// The queue, for a request: UNAVAILABLE where there is none yet.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what asks the queue builds on it"))]
     pub(crate) fn get(&self) -> Result<Arc<dyn Queue>, Failure> {
         self.current.borrow().clone().ok_or_else(unavailable)
     }

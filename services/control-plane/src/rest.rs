@@ -21,6 +21,7 @@ mod answer;
 mod delivery;
 mod form;
 mod listing;
+mod logs;
 mod request;
 mod schemas;
 mod sinks;
@@ -46,6 +47,11 @@ pub(crate) fn routes(app: Arc<App>) -> Router {
         .route("/v1/Sinks/{sid}", get(sinks::fetch).post(sinks::update).delete(sinks::delete))
         .route("/v1/Sinks/{sid}/Test", post(sinks::test))
         .route("/v1/Sinks/{sid}/Validate", post(sinks::validate))
+        .route("/v1/Sinks/{sid}/Attempts", get(logs::attempts_of_sink))
+        .route("/v1/Sinks/{sid}/DroppedEvents", get(logs::drops))
+        .route("/v1/Sinks/{sid}/DroppedEvents/Resend", post(logs::resend))
+        .route("/v1/Events/{id}/Attempts", get(logs::attempts_of_event))
+        .route("/v1/ErrorLogs", get(logs::errors))
         .route("/v1/Subscriptions", get(subscriptions::list).post(subscriptions::create))
         .route(
             "/v1/Subscriptions/{sid}",

@@ -20,6 +20,8 @@ pub(super) struct Paged<K> {
     after: Option<K>,
     /// Repeated in every URL, before the rest.
     filters: Vec<(&'static str, String)>,
+    /// A long list: the page before is not looked for.
+    forward: bool,
 }
 
 /// Rows of a page, and where its neighbours start.
@@ -51,7 +53,12 @@ impl<K: FromStr + ToString + Clone + Ord> Paged<K> {
                 kept.push((*filter, value.to_owned()));
             }
         }
-        Ok(Self { size: size(query)?, index: index(query)?, after, filters: kept })
+        Ok(Self { size: size(query)?, index: index(query)?, after, filters: kept, forward: false })
+    }
+
+    /// As [`Self::read`], for a list that is too long to look for the page before.
+    pub(super) fn read_forward(query: &Fields, filters: &[&'static str]) -> Result<Self, Failure> {
+        Ok(Self { forward: true, ..Self::read(query, filters)? })
     }
 
     /// Reads the page by `list`, which gives up to so many rows after a key, and answers it.
@@ -101,6 +108,7 @@ impl<K: FromStr + ToString + Clone + Ord> Paged<K> {
         let next = rows.last().filter(|_| more).map(&key);
         let previous = match &self.after {
             None => Previous::None,
+            Some(_) if self.forward => Previous::None,
             Some(after) => self.previous(after, list, key).await?,
         };
         Ok(Rows { rows, next, previous })

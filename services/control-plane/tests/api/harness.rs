@@ -5,7 +5,10 @@ use std::sync::Arc;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use millrace_control_plane::{Backing, QueueHandle, Settings, build, with_fallback};
 use millrace_domain::{Account, AccountSid, AccountStatus, Secret, Timestamp, secret::SecretHash};
-use millrace_queue::sqlite::{SqliteOptions, SqliteQueue};
+use millrace_queue::{
+    Queue,
+    sqlite::{SqliteOptions, SqliteQueue},
+};
 use millrace_runtime::{Process, config::MaskedSecret, server};
 use millrace_store::{Keyring, ResourceStore, logs::open_sqlite_ephemeral, sqlite};
 use millrace_testkit::eventually;
@@ -25,6 +28,7 @@ pub(crate) struct Harness {
     pub(crate) url: String,
     pub(crate) account: AccountSid,
     pub(crate) store: Arc<dyn ResourceStore>,
+    pub(crate) queue: Arc<dyn Queue>,
     pub(crate) process: Process,
     client: Client,
 }
@@ -51,9 +55,11 @@ pub(crate) async fn start_on(
     change(&mut settings);
     let options =
         SqliteOptions { partitions: settings.queue.partitions, ..SqliteOptions::default() };
-    let queue = Arc::new(SqliteQueue::open(options).await.expect("a queue in memory"));
+    let queue: Arc<dyn Queue> =
+        Arc::new(SqliteQueue::open(options).await.expect("a queue in memory"));
     let logs = Arc::new(open_sqlite_ephemeral().await.expect("logs in memory"));
-    let backing = Backing { store: Arc::clone(&store), logs, queue: QueueHandle::of(queue) };
+    let backing =
+        Backing { store: Arc::clone(&store), logs, queue: QueueHandle::of(Arc::clone(&queue)) };
     let service = build(&settings, backing, &process, None);
     let service = service.await.expect("valid settings");
     let listener = server::bind("127.0.0.1:0").await.expect("a port");
@@ -66,6 +72,7 @@ pub(crate) async fn start_on(
         url: format!("http://{address}"),
         account,
         store,
+        queue,
         process,
         client: Client::new(),
     };

@@ -4,6 +4,7 @@ mod auth;
 mod body;
 mod grpc;
 mod harness;
+mod logs;
 mod paging;
 mod postgres;
 mod process;

@@ -1,0 +1,225 @@
+//! What became of events: what the operations on logs do, and how dropped events are sent again.
+
+use std::{sync::Arc, time::Duration};
+
+use millrace_domain::{AccountSid, Partition, SinkSid, Timestamp};
+use millrace_proto::internal::{Chunk, ChunkEvent, Variant};
+use millrace_queue::chunk::{self, CHUNK_MAX_BYTES, CHUNK_MAX_EVENTS};
+use millrace_store::{
+    LogStore, Page, ResourceStore,
+    logs::{AttemptEntry, DropEntry, ErrorEntry, LogId, LogQuery},
+};
+use uuid::Uuid;
+
+use crate::{
+    auth::Caller,
+    queue::QueueHandle,
+    random,
+    status::{About, Failure, code, unavailable},
+};
+
+pub(crate) mod codes;
+
+/// Most events that one call sends again.
+pub(crate) const RESEND_MAX: u32 = 1_000;
+/// Most bytes of events that one call sends again, but for one event alone.
+const RESEND_MAX_BYTES: u64 = 4 * 1024 * 1024;
+/// How much earlier than its time an event may have been delivered, by clocks that differ.
+const EARLIER: Duration = Duration::from_secs(600);
+/// How much later: the longest window and a day.
+const LATER: Duration = Duration::from_secs(8 * 24 * 3600);
+/// How far back an event is looked for whose time nobody tells.
+const LOOKED_BACK_MS: i64 = 24 * 3600 * 1000;
+
+/// The operations on logs.
+#[derive(Clone)]
+pub(crate) struct Logs {
+    pub(crate) store: Arc<dyn ResourceStore>,
+    pub(crate) logs: Arc<dyn LogStore>,
+    pub(crate) queue: QueueHandle,
+    /// P.
+    pub(crate) partitions: u16,
+}
+
+/// Which dropped events to send again.
+pub(crate) struct Resend {
+    /// Whose, which sink's, and which of them.
+    pub(crate) query: LogQuery,
+    /// To another sink of the account.
+    pub(crate) to: Option<SinkSid>,
+    pub(crate) page: Page<LogId>,
+}
+
+/// What was sent again.
+#[derive(Debug)]
+pub(crate) struct Resent {
+    pub(crate) count: u32,
+    /// Where the next ones start.
+    pub(crate) next: Option<LogId>,
+}
+
+impl Logs {
+    /// Whose logs a request is about: the caller's, the named account's, or for a platform key that names none, the sink's.
+    pub(crate) async fn account(
+        &self,
+        caller: Caller,
+        named: Option<AccountSid>,
+        sink: Option<SinkSid>,
+    ) -> Result<AccountSid, Failure> {
+        match (caller, named, sink) {
+            (Caller::Platform, None, Some(sink)) => {
+                Ok(self.store.sink_of_any(sink).await.map_err(of_sink)?.account)
+            }
+            _ => caller.account("account_sid", named),
+        }
+    }
+
+    /// Lists requests, newest first.
+    pub(crate) async fn attempts(
+        &self,
+        query: &LogQuery,
+        page: &Page<LogId>,
+    ) -> Result<Vec<AttemptEntry>, Failure> {
+        if query.sink.is_none() && query.event_id.is_none() {
+            let message = "is required, or else `event_id`";
+            return Err(Failure::invalid(code::BAD_REQUEST, "sink_sid", message));
+        }
+        let found = self.logs.attempts(query, page).await.map_err(of_store)?;
+        self.must_be_known(query, found.is_empty()).await?;
+        Ok(found)
+    }
+
+    /// Lists problems, newest first.
+    pub(crate) async fn errors(
+        &self,
+        query: &LogQuery,
+        page: &Page<LogId>,
+    ) -> Result<Vec<ErrorEntry>, Failure> {
+        self.logs.errors(query, page).await.map_err(of_store)
+    }
+
+    /// Lists drops of a sink, newest first.
+    pub(crate) async fn drops(
+        &self,
+        query: &LogQuery,
+        page: &Page<LogId>,
+    ) -> Result<Vec<DropEntry>, Failure> {
+        let found = self.logs.drops(query, page).await.map_err(of_store)?;
+        self.must_be_known(query, found.is_empty()).await?;
+        Ok(found)
+    }
+
+    /// An empty list of a sink that does not exist is an error; logs of a deleted sink are still there to be read.
+    async fn must_be_known(&self, query: &LogQuery, empty: bool) -> Result<(), Failure> {
+        match query.sink.filter(|_| empty) {
+            Some(sink) => self.store.sink(query.account, sink).await.map(drop).map_err(of_sink),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends some dropped events again: they are accepted anew, under their ids. An event whose being sent is not noted, for the
+    /// database went away meanwhile, is sent once more by the next call.
+    pub(crate) async fn resend(&self, resend: Resend) -> Result<Resent, Failure> {
+        let Resend { query, to, page } = resend;
+        let from = query
+            .sink
+            .ok_or_else(|| Failure::invalid(code::BAD_REQUEST, "sink_sid", "is required"))?;
+        let to = to.unwrap_or(from);
+        self.store.sink(query.account, to).await.map_err(of_sink)?;
+        let queue = self.queue.get()?;
+        let found = self.logs.kept_drops(&query, &page, RESEND_MAX_BYTES).await;
+        let found = found.map_err(of_store)?;
+        let home = Partition::home_of(query.account, self.partitions);
+        for part in chunks(&found) {
+            let events = part.iter().map(|entry| chunk_event(entry, to)).collect();
+            let chunk = chunk::encode(&Chunk { events, ..Chunk::default() });
+            queue.append(home, chunk).await.map_err(|error| {
+                tracing::warn!(%error, "cannot send dropped events again");
+                unavailable()
+            })?;
+            let ids: Vec<_> = part.iter().map(|entry| entry.id).collect();
+            let noted = self.logs.mark_resent(query.account, from, &ids, random::now()).await;
+            noted.map_err(of_store)?;
+            metrics::counter!("millrace_resent_events_total").increment(part.len() as u64);
+        }
+        let count = u32::try_from(found.len()).unwrap_or(u32::MAX);
+        Ok(Resent { count, next: found.last().map(|entry| entry.id) })
+    }
+}
+
+/// When an event may have been attempted: around its time, that in its id or else `at`.
+pub(crate) fn around(
+    event_id: &str,
+    at: Option<Timestamp>,
+    now: Timestamp,
+) -> (Timestamp, Option<Timestamp>) {
+    let Some(at) = at.or_else(|| time_of(event_id)) else {
+        return (Timestamp::from_millis(now.as_millis() - LOOKED_BACK_MS), None);
+    };
+    let earlier = i64::try_from(EARLIER.as_millis()).unwrap_or(0);
+    (Timestamp::from_millis(at.as_millis() - earlier), Some(at.plus(LATER)))
+}
+
+/// The time in an id that the router gave: `EZ` and a UUIDv7.
+fn time_of(event_id: &str) -> Option<Timestamp> {
+    let hex = event_id.strip_prefix("EZ").filter(|hex| hex.len() == 32)?;
+    let uuid = Uuid::try_parse(hex).ok().filter(|uuid| uuid.get_version_num() == 7)?;
+    Some(Timestamp::from_millis(i64::try_from(uuid.as_u128() >> 80).ok()?))
+}
+
+/// Cuts drops into parts that fit a chunk each.
+fn chunks(drops: &[DropEntry]) -> Vec<&[DropEntry]> {
+    let mut parts = Vec::new();
+    let mut rest = drops;
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fitting = rest.iter().take(CHUNK_MAX_EVENTS).take_while(|entry| {
+            bytes += entry.event.as_ref().map_or(0, bytes::Bytes::len);
+            bytes <= CHUNK_MAX_BYTES
+        });
+        let (part, others) = rest.split_at(fitting.count().max(1));
+        parts.push(part);
+        rest = others;
+    }
+    parts
+}
+
+fn chunk_event(entry: &DropEntry, to: SinkSid) -> ChunkEvent {
+    ChunkEvent {
+        id: entry.event_id.clone(),
+        account: chunk::account_bytes(entry.account),
+        r#type: entry.event_type.clone(),
+        variants: vec![Variant {
+            schema_version: entry.schema_version,
+            event: entry.event.clone().unwrap_or_default(),
+            sinks: chunk::sink_bytes(to),
+        }],
+        ..ChunkEvent::default()
+    }
+}
+
+fn of_store(error: millrace_store::Error) -> Failure {
+    Failure::of_store(error, About::Account)
+}
+
+fn of_sink(error: millrace_store::Error) -> Failure {
+    Failure::of_store(error, About::Sink)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_looked_for_around_the_time_in_its_id() {
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let tail = [7; 10];
+        let id = uuid::Builder::from_unix_timestamp_millis(1_700_000_000_000, &tail).into_uuid();
+        let (since, until) = around(&format!("EZ{}", id.as_simple()), None, now);
+        assert_eq!(since.as_millis(), 1_700_000_000_000 - 600_000);
+        assert_eq!(until, Some(Timestamp::from_millis(1_700_000_000_000).plus(LATER)));
+        let (since, until) = around("order-17", Some(Timestamp::from_millis(5_000_000)), now);
+        assert_eq!((since.as_millis(), until.is_some()), (4_400_000, true));
+        assert_eq!(around("order-17", None, now).1, None);
+    }
+}

@@ -1,0 +1,184 @@
+//! What became of events: kept from the queue's reports, listed by both faces, sent again.
+
+use std::time::Duration;
+
+use millrace_domain::{Partition, SinkSid, Timestamp};
+use millrace_proto::{
+    internal::{
+        AttemptOutcome, AttemptReport, AttemptReports, DropReason, DropReport, DropReports,
+    },
+    v1::{self, log_service_client::LogServiceClient},
+};
+use millrace_queue::{ReportKind, Settlement, Token, chunk};
+use millrace_testkit::eventually;
+use reqwest::StatusCode;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::harness::{Harness, platform, start};
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// Reports as a deliverer does.
+async fn report(harness: &Harness, attempts: AttemptReports, drops: DropReports) {
+    let home = Partition::home_of(harness.account, 64);
+    let token = Token(Uuid::now_v7());
+    harness.queue.acquire(&[home], token, LONG).await.expect("acquires");
+    let settlement = Settlement { attempts, drops, ..Settlement::default() };
+    harness.queue.settle(home, token, &settlement).await.expect("settles");
+    harness.queue.release(&[home], token).await.expect("releases");
+}
+
+fn now() -> i64 {
+    millrace_runtime::clock::now_millis()
+}
+
+fn attempt(harness: &Harness, sink: &str, outcome: AttemptOutcome, ids: &[&str]) -> AttemptReport {
+    let failed = outcome != AttemptOutcome::Delivered;
+    AttemptReport {
+        account: chunk::account_bytes(harness.account),
+        sink: chunk::sink_bytes(sid(sink)),
+        started_ms: now(),
+        duration_ms: 7,
+        outcome: outcome.into(),
+        http_status: if failed { 503 } else { 204 },
+        error_code: if failed { 91306 } else { 0 },
+        detail: if failed { "no\0".to_owned() } else { String::new() },
+        event_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+        attempt: 1,
+        about_itself: false,
+    }
+}
+
+fn dropped(harness: &Harness, sink: &str, id: &str) -> DropReport {
+    DropReport {
+        account: chunk::account_bytes(harness.account),
+        sink: chunk::sink_bytes(sid(sink)),
+        event_id: id.to_owned(),
+        event_type: "com.example.a".to_owned(),
+        accepted_ms: now() - 5_000,
+        dropped_ms: now(),
+        reason: DropReason::Expired.into(),
+        error_code: 0,
+        event: format!(r#"{{"id":"{id}"}}"#).into_bytes().into(),
+        schema_version: 2,
+    }
+}
+
+fn sid(text: &str) -> SinkSid {
+    text.parse().expect("a SID")
+}
+
+async fn listed(harness: &Harness, path: &str, key: &str, count: usize) -> Vec<Value> {
+    eventually(&format!("{path} has {count}"), async || {
+        let (status, body) = harness.get(path).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        let rows = body[key].as_array().expect("a list").clone();
+        (rows.len() == count).then_some(rows)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_became_of_an_event_is_told_by_sink_outcome_and_id() {
+    let harness = start().await;
+    let (one, other) = (harness.sink().await, harness.sink().await);
+    let ez = format!("EZ{}", Uuid::now_v7().as_simple());
+    let attempts = vec![
+        attempt(&harness, &one, AttemptOutcome::Retry, &["a", "b"]),
+        attempt(&harness, &one, AttemptOutcome::Delivered, &["a", "b"]),
+        attempt(&harness, &other, AttemptOutcome::Discard, &[&ez]),
+    ];
+    report(&harness, AttemptReports { attempts }, DropReports::default()).await;
+
+    let rows = listed(&harness, &format!("/v1/Sinks/{one}/Attempts"), "attempts", 2).await;
+    let retried: Vec<_> = rows.iter().filter(|row| row["outcome"] == "retry").collect();
+    assert_eq!(retried[0]["event_ids"], serde_json::json!(["a", "b"]));
+    assert_eq!(retried[0]["detail"], "no\u{fffd}", "what PostgreSQL refuses is replaced");
+    let path = format!("/v1/Sinks/{one}/Attempts?Outcome=delivered&EventId=b");
+    let rows = listed(&harness, &path, "attempts", 1).await;
+    assert_eq!((&rows[0]["http_status"], &rows[0]["error_code"]), (&204.into(), &Value::Null));
+    let rows = listed(&harness, &format!("/v1/Events/{ez}/Attempts"), "attempts", 1).await;
+    assert_eq!(rows[0]["sink_sid"], other);
+    let long_ago = format!("/v1/Events/a/Attempts?EventTime={}", "2026-01-02T03:04:05Z");
+    listed(&harness, &long_ago, "attempts", 0).await;
+    let rows = listed(&harness, "/v1/ErrorLogs", "error_logs", 2).await;
+    assert!(rows.iter().all(|row| row["legacy_error_code"] == 93101), "{rows:?}");
+    assert!(rows[0]["sid"].as_str().is_some_and(|sid| sid.starts_with("NO")), "{rows:?}");
+    listed(&harness, &format!("/v1/ErrorLogs?SinkSid={one}"), "error_logs", 1).await;
+
+    let (_, page) = harness.get(&format!("/v1/Sinks/{one}/Attempts?PageSize=1")).await;
+    let next = page["meta"]["next_page_url"].as_str().expect("a second page").to_owned();
+    let (_, second) = harness.get(&next).await;
+    assert_ne!(page["attempts"][0]["id"], second["attempts"][0]["id"]);
+    assert_eq!(second["meta"]["next_page_url"], Value::Null);
+
+    let mut client = LogServiceClient::new(harness.channel().await);
+    let request = v1::ListAttemptsRequest { sink_sid: one.clone(), ..Default::default() };
+    let found = client.list_attempts(platform(request)).await.expect("listed").into_inner();
+    assert_eq!(found.attempts.len(), 2, "a platform key sees the sink's account");
+    let refused = client.list_attempts(harness.ask(v1::ListAttemptsRequest::default())).await;
+    assert_eq!(refused.expect_err("no sink").code(), tonic::Code::InvalidArgument);
+    let unknown = format!("/v1/Sinks/{}/Attempts", SinkSid::from_u128(7));
+    assert_eq!(harness.get(&unknown).await.0, StatusCode::NOT_FOUND);
+    for wrong in ["Outcome=no", "ErrorCode=x", "StartTime=now"] {
+        let path = format!("/v1/Sinks/{one}/Attempts?{wrong}");
+        assert_eq!(harness.get(&path).await.0, StatusCode::BAD_REQUEST, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn dropped_events_are_sent_again_once_under_their_ids() {
+    let harness = start().await;
+    let (sink, other) = (harness.sink().await, harness.sink().await);
+    let drops = ["a", "b", "c"].map(|id| dropped(&harness, &sink, id)).to_vec();
+    let drops = DropReports { drops, ..DropReports::default() };
+    report(&harness, AttemptReports::default(), drops).await;
+    let path = format!("/v1/Sinks/{sink}/DroppedEvents");
+    let rows = listed(&harness, &path, "dropped_events", 3).await;
+    assert!(rows.iter().all(|row| row["reason"] == "expired" && row["kept"] == true), "{rows:?}");
+
+    let resend = format!("{path}/Resend");
+    let (status, body) = harness.post(&resend, &[("EventId", "b")]).await;
+    assert_eq!((status, &body["resent"]), (StatusCode::ACCEPTED, &1.into()), "{body}");
+    let (_, body) = harness.post(&resend, &[("EventId", "b")]).await;
+    assert_eq!(body["resent"], 0, "it was sent again already");
+    let (_, body) = harness.post(&resend, &[("EventId", "b"), ("Again", "true")]).await;
+    assert_eq!(body["resent"], 1, "it was asked for");
+    let (_, body) = harness.post(&resend, &[("ToSinkSid", &other)]).await;
+    assert_eq!(body["resent"], 2);
+    listed(&harness, &format!("{path}?Resent=false"), "dropped_events", 0).await;
+
+    let home = Partition::home_of(harness.account, 64);
+    let cursors = [(home, millrace_queue::EntryId::default())];
+    let found = harness.queue.read(&cursors, LONG).await.expect("reads");
+    let mut sent = Vec::new();
+    for (_, entry) in found {
+        assert!(entry.id.accepted() > Timestamp::from_millis(now() - 60_000), "a fresh window");
+        for event in chunk::decode(entry.chunk).expect("a chunk").events {
+            let variant = &event.variants[0];
+            let to: Vec<_> = chunk::sinks_of(variant).map(|sink| sink.to_string()).collect();
+            assert_eq!((variant.schema_version, event.r#type.as_str()), (2, "com.example.a"));
+            assert_eq!(variant.event, format!(r#"{{"id":"{}"}}"#, event.id));
+            sent.push((event.id, to[0].clone()));
+        }
+    }
+    sent[2..].sort();
+    let expected = [("b", &sink), ("b", &sink), ("a", &other), ("c", &other)];
+    assert_eq!(sent, expected.map(|(id, sink)| (id.to_owned(), sink.clone())));
+}
+
+#[tokio::test]
+async fn reports_are_removed_once_they_are_kept() {
+    let harness = start().await;
+    let sink = harness.sink().await;
+    let drops = DropReports { drops: vec![dropped(&harness, &sink, "a")], ..Default::default() };
+    let attempts = vec![attempt(&harness, &sink, AttemptOutcome::Retry, &["a"])];
+    report(&harness, AttemptReports { attempts }, drops).await;
+    listed(&harness, &format!("/v1/Sinks/{sink}/DroppedEvents"), "dropped_events", 1).await;
+    harness.process.tasks.stop(LONG).await.expect("stops");
+    for kind in [ReportKind::Attempts, ReportKind::Drops] {
+        let left = harness.queue.reports(kind, "another", 10).await.expect("reads");
+        assert!(left.is_empty(), "{kind:?}: {left:?}");
+    }
+}
