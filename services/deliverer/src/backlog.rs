@@ -13,7 +13,7 @@ use millrace_proto::internal::{
     BacklogState, BreakerCause, Chunk, ChunkEvent, DropReport, DropReports, Variant,
 };
 use millrace_queue::{
-    Class, Park, ParkedId, Place, Settlement,
+    Class, Park, ParkedId, Settlement,
     chunk::{self, CHUNK_MAX_BYTES, CHUNK_MAX_EVENTS},
 };
 
@@ -115,15 +115,22 @@ impl Backlogs {
         gathered: &mut Gathered,
         touched: &mut HashSet<SinkSid>,
     ) {
-        match (chunk.source, &chunk.quarantine) {
-            (Source::Ready(entry), None) => gathered.settlement.entries.push(entry),
-            (Source::Ready(entry), Some(why)) => {
-                gathered.settlement.quarantined.push((Place::Ready(entry), why.clone()))
+        let (place, settlement) = (chunk.source.place(), &mut gathered.settlement);
+        if chunk.share.is_on_probation() {
+            settlement.acquitted.push(place);
+        }
+        if let Some(why) = &chunk.quarantine {
+            settlement.quarantined.push((place, why.clone()));
+        }
+        match chunk.source {
+            Source::Ready(entry) => {
+                settlement.entries.extend(chunk.quarantine.is_none().then_some(entry));
             }
-            (Source::Parked { sink, class, id, events, bytes }, _) => {
+            Source::Parked { sink, class, id, events, bytes } => {
                 gathered.closed.push(Closed { sink, class, id });
                 if !chunk.untouched {
-                    gathered.settlement.unparked.push((sink, class, id));
+                    let unparked = chunk.quarantine.is_none().then_some((sink, class, id));
+                    settlement.unparked.extend(unparked);
                     touched.insert(sink);
                     if let Some(state) = self.sinks.get_mut(&sink) {
                         state.events = state.events.saturating_sub(events);
@@ -271,6 +278,8 @@ pub(crate) fn is_empty(settlement: &Settlement) -> bool {
         && settlement.unparked.is_empty()
         && settlement.parks.is_empty()
         && settlement.quarantined.is_empty()
+        && settlement.acquitted.is_empty()
+        && !settlement.trusted
         && settlement.backlogs.is_empty()
         && settlement.attempts.attempts.is_empty()
         && settlement.drops == DropReports::default()

@@ -21,6 +21,7 @@ use tokio::{
 use crate::{
     budget::Budget,
     config::{AttemptLog, DeliverySettings},
+    probation::Held,
 };
 
 /// What all tenures and lanes share.
@@ -36,6 +37,10 @@ pub(crate) struct Context {
     pub(crate) in_flight: Arc<Budget>,
     pub(crate) unsettled: Arc<Unsettled>,
     pub(crate) parked: ParkedBudget,
+    /// A partition that was not to be read is to be read again.
+    pub(crate) more_to_read: Notify,
+    /// The one place for a suspect that is to be alone; see [`crate::probation`].
+    pub(crate) alone: Arc<Semaphore>,
 }
 
 /// The queue's time, kept between two readings of it by this machine's steady clock.
@@ -111,7 +116,7 @@ impl Unsettled {
     pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Share {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.chunks.fetch_add(1, Ordering::Relaxed);
-        Share { of: Arc::clone(self), bytes }
+        Share { of: Arc::clone(self), bytes, held: None }
     }
 
     /// Waits until there is room for more.
@@ -141,6 +146,20 @@ impl Unsettled {
 pub(crate) struct Share {
     of: Arc<Unsettled>,
     bytes: usize,
+    held: Option<Held>,
+}
+
+impl Share {
+    /// Makes it the share of a suspect, which keeps its place on probation as long.
+    pub(crate) fn on_probation(mut self, held: impl Into<Option<Held>>) -> Self {
+        self.held = held.into();
+        self
+    }
+
+    /// Tells whether something was noted of the chunk.
+    pub(crate) fn is_on_probation(&self) -> bool {
+        self.held.is_some()
+    }
 }
 
 impl Drop for Share {

@@ -9,6 +9,7 @@
 //! | who may send next? | `budget` |
 //! | what waits, and where? | `backlog` |
 //! | who has as much waiting as it may? | `quota` |
+//! | what did the last owner die of? | `probation` |
 //!
 //! The invariant: **a chunk leaves `ready` only when every (event, sink) in it is delivered, parked, quarantined or
 //! dropped with a report.** A retry is always a durable park, never a timer that holds the event.
@@ -25,6 +26,7 @@ use millrace_queue::{
 use millrace_runtime::{Process, Readiness, admin, grpc::standard_routes, server, telemetry};
 use millrace_sinks::{Drivers, HttpOptions};
 use millrace_watch::{Client, View, Watch};
+use tokio::sync::{Notify, Semaphore};
 use tonic::service::Routes;
 use uuid::Uuid;
 
@@ -40,10 +42,12 @@ mod backlog;
 mod budget;
 pub mod config;
 mod context;
+mod cursor;
 mod grpc;
 mod lane;
 mod ownership;
 mod parcel;
+mod probation;
 mod quota;
 mod reader;
 mod report;
@@ -87,6 +91,8 @@ pub async fn build(
         in_flight: Budget::new(settings.delivery.in_flight),
         unsettled: Unsettled::new(settings.delivery.unsettled_bytes),
         parked: ParkedBudget::new(settings.delivery.unsettled_bytes),
+        more_to_read: Notify::new(),
+        alone: Arc::new(Semaphore::new(1)),
         delivery: settings.delivery.clone(),
         attempt_log: settings.logs.attempts,
     });

@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use millrace_domain::{SinkSid, Timestamp};
 use millrace_proto::internal::{ChunkEvent, DropReason};
-use millrace_queue::{Class, EntryId, ParkedId};
+use millrace_queue::{Class, EntryId, ParkedId, Place};
 use millrace_sinks::Delivery;
 use tokio::{sync::Notify, time::Instant};
 
@@ -28,6 +28,16 @@ pub(crate) enum Source {
     Ready(EntryId),
     /// A parked chunk, with its size when it was parked.
     Parked { sink: SinkSid, class: Class, id: ParkedId, events: u64, bytes: u64 },
+}
+
+impl Source {
+    /// Where the chunk stands.
+    pub(crate) fn place(&self) -> Place {
+        match *self {
+            Self::Ready(id) => Place::Ready(id),
+            Self::Parked { sink, class, id, .. } => Place::Parked(sink, class, id),
+        }
+    }
 }
 
 /// What becomes of an event that its sink did not get.
@@ -57,11 +67,11 @@ pub(crate) struct Leftover {
 pub(crate) struct Finished {
     pub(crate) source: Source,
     pub(crate) leftovers: Vec<Leftover>,
-    /// Why the chunk cannot be read: it goes to quarantine.
+    /// Why the chunk goes to quarantine.
     pub(crate) quarantine: Option<String>,
     /// A parked chunk of which nothing was delivered, dropped or changed: it stays as it is.
     pub(crate) untouched: bool,
-    #[expect(dead_code, reason = "counts the chunk as unsettled until it is dropped")]
+    /// Counts the chunk as unsettled until it is dropped.
     pub(crate) share: Share,
 }
 
@@ -96,11 +106,11 @@ impl Ledger {
         chunk
     }
 
-    /// Records a chunk that cannot be read.
-    pub(crate) fn quarantine(&self, entry: EntryId, why: String, share: Share) {
+    /// Records a chunk that cannot be read or survived.
+    pub(crate) fn quarantine(&self, source: Source, why: String, share: Share) {
         self.open.fetch_add(1, Ordering::AcqRel);
         self.push(Finished {
-            source: Source::Ready(entry),
+            source,
             leftovers: Vec::new(),
             quarantine: Some(why),
             untouched: false,

@@ -1,13 +1,17 @@
 //! Reads the chunks of all partitions that this process owns, and hands each to its tenure.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use millrace_domain::Partition;
-use millrace_queue::EntryId;
+use millrace_queue::Entry;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::{context::Context, ownership::Tenures};
+use crate::{context::Context, ownership::Tenures, tenure::Tenure};
 
 /// How long one read waits for something to come.
 const READ_WAIT: Duration = Duration::from_secs(1);
@@ -21,28 +25,18 @@ pub(crate) async fn run(cx: Arc<Context>, tenures: Arc<Tenures>, stopping: Cance
 }
 
 async fn read_all(cx: &Context, tenures: &Tenures) {
-    let mut cursors: HashMap<Partition, (millrace_queue::Token, EntryId)> = HashMap::new();
     let mut pause = Duration::ZERO;
     loop {
         let changed = tenures.changed();
         let serving = tenures.serving();
-        cursors.retain(|partition, (token, _)| {
-            serving.get(partition).is_some_and(|tenure| tenure.token == *token)
-        });
         let wanted: Vec<_> = serving
             .iter()
-            .map(|(partition, tenure)| {
-                (
-                    *partition,
-                    cursors
-                        .entry(*partition)
-                        .or_insert_with(|| (tenure.token, EntryId::default()))
-                        .1,
-                )
-            })
+            .filter(|(_, tenure)| tenure.has_room())
+            .map(|(partition, tenure)| (*partition, tenure.cursor.next()))
             .collect();
         if wanted.is_empty() {
-            changed.await;
+            // Waiting changes nothing.
+            tokio::select! { () = changed => {}, () = cx.more_to_read.notified() => {} }
             continue;
         }
         cx.unsettled.room().await;
@@ -50,19 +44,12 @@ async fn read_all(cx: &Context, tenures: &Tenures) {
         let read = tokio::select! {
             read = cx.queue.read(&wanted, READ_WAIT) => read,
             () = changed => continue,
+            () = cx.more_to_read.notified() => continue,
         };
         match read {
             Ok(entries) => {
                 pause = Duration::ZERO;
-                for (partition, entry) in entries {
-                    let (Some(tenure), Some((_, cursor))) =
-                        (serving.get(&partition), cursors.get_mut(&partition))
-                    else {
-                        continue;
-                    };
-                    *cursor = entry.id;
-                    tenure.accept(entry);
-                }
+                hand_over(entries, &serving);
             }
             Err(error) => {
                 if pause.is_zero() {
@@ -71,9 +58,22 @@ async fn read_all(cx: &Context, tenures: &Tenures) {
                         "cannot read the queue, will try again"
                     );
                 }
+                // What comes back may be another server, with less than this one had.
+                serving.values().for_each(|tenure| tenure.cursor.rewind());
                 pause = (pause * 2).clamp(Duration::from_millis(50), PAUSE_MAX);
                 sleep(pause).await;
             }
+        }
+    }
+}
+
+/// Gives each tenure its entries in order, as many as it takes.
+fn hand_over(entries: Vec<(Partition, Entry)>, serving: &HashMap<Partition, Arc<Tenure>>) {
+    let mut refused = HashSet::new();
+    for (partition, entry) in entries {
+        let Some(tenure) = serving.get(&partition) else { continue };
+        if !refused.contains(&partition) && !tenure.accept(entry) {
+            refused.insert(partition);
         }
     }
 }

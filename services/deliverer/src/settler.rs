@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     backlog::{self, Backlogs, Gathered, Given},
-    parcel::Finished,
+    parcel::{Finished, Source},
     tenure::Tenure,
 };
 
@@ -66,6 +66,9 @@ impl Settler {
                 self.flush_at = None;
                 self.settle(parking, true).await;
             }
+            if self.tenure.take_trust() {
+                self.put(&Settlement { trusted: true, ..Settlement::default() }).await;
+            }
             if self.tenure.is_drained() {
                 return;
             }
@@ -117,6 +120,10 @@ impl Settler {
         if !backlog::is_empty(&settlement) {
             self.put(&settlement).await;
         }
+        self.tenure.cursor.settled(finished.iter().filter_map(|chunk| match chunk.source {
+            Source::Ready(id) => Some(id),
+            Source::Parked { .. } => None,
+        }));
         self.tenure.ledger.settled(finished.len());
         self.tenure.tell_lanes(parked, closed);
     }

@@ -4,21 +4,26 @@
 use std::{
     collections::{HashMap, HashSet},
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use millrace_domain::{Partition, SinkSid, Timestamp, breaker};
 use millrace_proto::internal::{AttemptReport, BacklogState, Chunk, SinkReport};
-use millrace_queue::{Class, Entry, ParkedChunk, Token, chunk};
+use millrace_queue::{Class, Entry, ParkedChunk, ParkedId, Place, Token, chunk};
 use tokio::time::{Instant, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     backlog::{Backlogs, Closed, breaker_state},
-    context::Context,
+    context::{Context, Share},
+    cursor::Cursor,
     lane::{self, Lane},
     parcel::{Ledger, OpenChunk, Parcel, Source},
+    probation::{self, Held, Probation, Vetted},
     quota::Parked,
     settler,
 };
@@ -34,6 +39,9 @@ pub(crate) struct Tenure {
     pub(crate) token: Token,
     pub(crate) cx: Arc<Context>,
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) cursor: Cursor,
+    pub(crate) probation: Probation,
+    trusted: AtomicBool,
     /// Nothing new is begun.
     pub(crate) stopping: CancellationToken,
     /// Requests that are open are abandoned.
@@ -68,12 +76,18 @@ impl Tenure {
         lease_until: Instant,
         cx: Arc<Context>,
     ) -> millrace_queue::Result<Arc<Self>> {
-        let backlogs = cx.queue.backlogs(partition).await?;
+        let (backlogs, inheritance) =
+            tokio::try_join!(cx.queue.backlogs(partition), cx.queue.inherit(partition))?;
+        let sinks = backlogs.iter().map(|(sink, _)| *sink);
+        let probation = Probation::new(inheritance, sinks, Arc::clone(&cx.alone));
         let tenure = Arc::new(Self {
             partition,
             token,
             cx,
             ledger: Arc::default(),
+            cursor: Cursor::default(),
+            trusted: AtomicBool::new(false),
+            probation,
             stopping: CancellationToken::new(),
             hurry: CancellationToken::new(),
             aborted: CancellationToken::new(),
@@ -99,71 +113,130 @@ impl Tenure {
             settled.await;
             Ok(())
         });
+        if !tenure.probation.is_over() {
+            let on_probation = tenure.settling.track_future(probation::run(Arc::clone(&tenure)));
+            tenure.cx.tasks.spawn(format!("probation-{}", partition.0), |_| async move {
+                on_probation.await;
+                Ok(())
+            });
+        }
         Ok(tenure)
     }
 
-    /// Takes an entry of `ready`.
-    pub(crate) fn accept(self: &Arc<Self>, entry: Entry) {
-        if self.stopping.is_cancelled() {
-            return; // it stays in `ready`, for the next owner
+    /// Tells whether entries may be read.
+    pub(crate) fn has_room(&self) -> bool {
+        self.probation.has_room()
+    }
+
+    /// Takes an entry of `ready`; false: not now, it is to be read again.
+    pub(crate) fn accept(self: &Arc<Self>, entry: Entry) -> bool {
+        if self.stopping.is_cancelled() || !self.probation.has_room() {
+            return false;
         }
-        let bytes = entry.chunk.len();
+        if self.cursor.take(entry.id)
+            && let Some(entry) = self.probation.wait(entry)
+        {
+            self.open(entry, None);
+        }
+        true
+    }
+
+    /// Opens an entry of `ready`. While stopping it is left, for the next owner.
+    pub(crate) fn open(self: &Arc<Self>, entry: Entry, held: Option<Held>) {
+        if self.stopping.is_cancelled() {
+            return;
+        }
+        let (bytes, source) = (entry.chunk.len(), Source::Ready(entry.id));
         match chunk::decode(entry.chunk) {
             Ok(chunk) => {
-                let parcels: usize = chunk
-                    .events
-                    .iter()
-                    .flat_map(|event| &event.variants)
-                    .map(|variant| chunk::sinks_of(variant).count())
-                    .sum();
+                let parcels = parcels_in(&chunk);
                 let share = self.cx.unsettled.take(bytes + parcels * size_of::<Parcel>());
-                let open = self.ledger.open(Source::Ready(entry.id), parcels, share);
+                let open = self.ledger.open(source, parcels, share.on_probation(held));
                 parcels_of(chunk, &open).for_each(|parcel| self.hand_over(parcel));
             }
             Err(error) => {
-                tracing::error!(partition = self.partition.0, entry = %entry.id, error = &error as &dyn std::error::Error, "a chunk cannot be read: it goes to quarantine");
-                metrics::counter!("millrace_quarantined_chunks_total").increment(1);
-                self.ledger.quarantine(entry.id, error.to_string(), self.cx.unsettled.take(bytes));
+                let share = self.cx.unsettled.take(bytes).on_probation(held);
+                self.quarantine(source, error.to_string(), share);
             }
         }
     }
 
-    /// Opens a parked chunk of `sink`. One that is forgotten has no parcels, and is settled as it is; so is one that cannot
-    /// be read, after it was sent to quarantine.
+    /// Has a chunk go to quarantine.
+    pub(crate) fn quarantine(&self, source: Source, why: String, share: Share) {
+        let place = source.place();
+        tracing::error!(partition = self.partition.0, %place, why, "a chunk goes to quarantine");
+        metrics::counter!("millrace_quarantined_chunks_total").increment(1);
+        self.ledger.quarantine(source, why, share);
+    }
+
+    /// Looks whether a parked chunk may be opened.
     ///
     /// # Errors
-    /// If it cannot be sent there: it stays parked.
-    pub(crate) async fn open_parked(
+    /// If it is suspect and that cannot be noted: it stays parked.
+    pub(crate) async fn vet(
         &self,
         sink: SinkSid,
         class: Class,
+        id: ParkedId,
+    ) -> millrace_queue::Result<Vetted> {
+        self.probation.vet(self, Place::Parked(sink, class, id)).await
+    }
+
+    /// Opens a parked chunk of a sink. One that is forgotten has no parcels, and is settled as it is; so has one that goes to
+    /// quarantine.
+    pub(crate) fn open_parked(
+        &self,
+        (sink, class): (SinkSid, Class),
         parked: ParkedChunk,
-    ) -> millrace_queue::Result<Vec<Parcel>> {
+        vetted: Vetted,
+    ) -> Vec<Parcel> {
         let bytes = parked.chunk.as_ref().map_or(0, bytes::Bytes::len);
-        let share = self.cx.parked.unsettled.take(bytes);
-        let chunk = match parked.chunk.clone().map(chunk::decode).transpose() {
-            Ok(chunk) => chunk.unwrap_or_default(),
-            Err(_) => {
-                // Back in `ready` it is quarantined like any chunk that cannot be read. Killed in between, it is so twice.
-                self.cx.queue.append(self.partition, parked.chunk.unwrap_or_default()).await?;
-                Chunk::default()
-            }
-        };
-        let source = Source::Parked {
+        let source = |events: usize| Source::Parked {
             sink,
             class,
             id: parked.id,
-            events: chunk.events.len() as u64,
+            events: events as u64,
             bytes: bytes as u64,
         };
-        let parcels = chunk
-            .events
-            .iter()
-            .flat_map(|event| &event.variants)
-            .map(|variant| chunk::sinks_of(variant).count())
-            .sum();
-        let open = self.ledger.open(source, parcels, share);
-        Ok(parcels_of(chunk, &open).collect())
+        let share = self.cx.parked.unsettled.take(bytes);
+        let share = match vetted {
+            Vetted::Free | Vetted::Later => share,
+            Vetted::Held(held) => share.on_probation(held),
+            Vetted::Quarantine(why) => {
+                self.quarantine(source(0), why, share.on_probation(Held::default()));
+                return Vec::new();
+            }
+        };
+        match parked.chunk.map(chunk::decode).transpose() {
+            Ok(chunk) => {
+                let chunk = chunk.unwrap_or_default();
+                let open = self.ledger.open(source(chunk.events.len()), parcels_in(&chunk), share);
+                parcels_of(chunk, &open).collect()
+            }
+            Err(error) => {
+                self.quarantine(source(0), error.to_string(), share);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Notes suspects; see [`probation`].
+    ///
+    /// # Errors
+    /// If they may not be noted, or the partition is another's.
+    pub(crate) async fn note(&self, notes: &[(Place, u32)]) -> millrace_queue::Result<()> {
+        self.cx.queue.note(self.partition, self.token, notes).await
+    }
+
+    /// Says that what the owner before left in `ready` was survived.
+    pub(crate) fn trust(&self) {
+        self.trusted.store(true, Ordering::Release);
+        self.ledger.wake();
+    }
+
+    /// Tells once that the next settlement is to say so.
+    pub(crate) fn take_trust(&self) -> bool {
+        self.trusted.swap(false, Ordering::AcqRel)
     }
 
     /// Tells whether something may still be sent: another owner cannot have started.
@@ -335,6 +408,11 @@ impl Tenure {
         });
         lane
     }
+}
+
+fn parcels_in(chunk: &Chunk) -> usize {
+    let variants = chunk.events.iter().flat_map(|event| &event.variants);
+    variants.map(|variant| chunk::sinks_of(variant).count()).sum()
 }
 
 fn parcels_of(chunk: Chunk, open: &Arc<OpenChunk>) -> impl Iterator<Item = Parcel> {

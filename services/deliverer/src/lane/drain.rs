@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use millrace_domain::Timestamp;
 use millrace_proto::internal::DropReason;
-use millrace_queue::{Class, ParkedChunk, ParkedId, ParkedQuery, Result};
+use millrace_queue::{Class, Error, ParkedChunk, ParkedId, ParkedQuery, Result};
 use tokio::time::Instant;
 
 use super::{
     run::{EXPIRY_INTERVAL, Runner},
     send::drop_expired,
 };
-use crate::parcel::Parcel;
+use crate::{parcel::Parcel, probation::Vetted};
 
 /// Parked chunks that are loaded at once.
 const LOAD_CHUNKS: usize = 2;
@@ -184,17 +184,14 @@ impl Runner {
     }
 
     async fn open(&mut self, class: Class, chunks: Vec<ParkedChunk>) -> Result<Vec<Parcel>> {
-        let mut parcels = Vec::new();
+        let (mut parcels, sink) = (Vec::new(), self.lane.sink);
         for chunk in chunks {
-            let id = chunk.id;
-            self.lane.loaded(class, id);
-            match self.tenure.open_parked(self.lane.sink, class, chunk).await {
-                Ok(opened) => parcels.extend(opened),
-                Err(error) => {
-                    self.lane.closed(class, id);
-                    return Err(error);
-                }
+            let vetted = self.tenure.vet(sink, class, chunk.id).await?;
+            if matches!(vetted, Vetted::Later) {
+                return if parcels.is_empty() { Err(others_go_first()) } else { Ok(parcels) };
             }
+            self.lane.loaded(class, chunk.id);
+            parcels.extend(self.tenure.open_parked((sink, class), chunk, vetted));
         }
         Ok(parcels)
     }
@@ -203,6 +200,12 @@ impl Runner {
         tracing::debug!(sink.sid = %self.lane.sink, error = error as &dyn std::error::Error, "cannot look at parked chunks, will try again");
         Instant::now() + LATER
     }
+}
+
+/// A suspect chunk has to wait for others: the lane comes back to it.
+fn others_go_first() -> Error {
+    let (operation, source) = ("take a suspect chunk".to_owned(), "others go first".into());
+    Error::Unavailable { operation, source }
 }
 
 fn give_up(parcel: Parcel, reason: DropReason) {

@@ -1,0 +1,182 @@
+//! Deliverers that die: what the next owner does with what they left. A death is the end of a runtime: nothing more runs.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use millrace_deliverer::Settings;
+use millrace_proto::internal::Resource;
+use millrace_queue::{Class, Place, Queue, SqliteOptions, SqliteQueue};
+use millrace_testkit::{
+    eventually::eventually_eq,
+    receiver::{Answer, Receiver},
+};
+use support::{
+    Deliverer, PARTITIONS, home, ids, park, parked_event, publish, settings, sink,
+    until_all_is_settled, watch,
+};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+#[allow(dead_code, reason = "each suite uses its part")]
+mod support;
+
+/// A deliverer in a runtime of its own.
+struct Life(Option<Runtime>);
+
+impl Life {
+    async fn start(settings: &Settings, queue: &Arc<dyn Queue>, resources: &[Resource]) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let (settings, queue) = (settings.clone(), Arc::clone(queue));
+        let watch = watch(resources.to_vec());
+        let started =
+            runtime.spawn(async move { Deliverer::start(&settings, &queue, watch).await.process });
+        // Kept alive by its tasks.
+        drop(started.await.unwrap());
+        Self(Some(runtime))
+    }
+
+    /// Ends it at once: nothing is settled, nothing released.
+    fn die(mut self) {
+        self.0.take().unwrap().shutdown_background();
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A queue in a file: the connection to one in memory may die with a life.
+async fn durable() -> (TempDir, Arc<dyn Queue>) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = Some(directory.path().join("queue.sqlite"));
+    let options = SqliteOptions { path, partitions: PARTITIONS, ..SqliteOptions::default() };
+    (directory, Arc::new(SqliteQueue::open(options).await.unwrap()))
+}
+
+/// Leases that end soon.
+fn mortal() -> Settings {
+    let mut settings = settings();
+    settings.deliverer.lease = Duration::from_secs(1);
+    settings.deliverer.renew = Duration::from_millis(200);
+    settings
+}
+
+async fn places(queue: &Arc<dyn Queue>) -> Vec<Place> {
+    queue.quarantined(home()).await.unwrap().into_iter().map(|chunk| chunk.place).collect()
+}
+
+/// Starts deliverers that die as soon as they send to `/poison`, until one survives; tells how many died.
+async fn deaths(queue: &Arc<dyn Queue>, receiver: &Receiver, resources: &[Resource]) -> usize {
+    receiver.answer("/poison", Answer::ok().after(Duration::from_secs(20)));
+    for deaths in 0..20 {
+        let life = Life::start(&mortal(), queue, resources).await;
+        let before = receiver.requests_to("/poison").len();
+        loop {
+            if receiver.requests_to("/poison").len() > before {
+                life.die();
+                break;
+            }
+            if !places(queue).await.is_empty() {
+                until_all_is_settled(queue).await;
+                assert_eq!(receiver.requests_to("/poison").len(), before, "it is not sent again");
+                return deaths;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+    panic!("nobody survives")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_that_ends_its_owners_is_quarantined_and_all_others_arrive() {
+    let (receiver, (_directory, queue)) = (Receiver::start().await, durable().await);
+    let resources =
+        [sink(1, &receiver.url("/poison"), false), sink(2, &receiver.url("/good"), false)];
+    for part in ids("before", 40).chunks(2) {
+        publish(&queue, part.to_vec(), &[2]).await;
+    }
+    publish(&queue, ["poison".to_owned()], &[1]).await;
+    for part in ids("after", 40).chunks(2) {
+        publish(&queue, part.to_vec(), &[2]).await;
+    }
+    let deaths = deaths(&queue, &receiver, &resources).await;
+    assert_eq!(deaths, 4, "unsuspecting, with others, alone in its partition, alone");
+    let arrived: BTreeSet<_> =
+        receiver.requests_to("/good").iter().flat_map(|r| r.ids.clone()).collect();
+    assert_eq!(arrived.len(), 80);
+    let found = queue.inherit(home()).await.unwrap();
+    assert_eq!((found.notes, places(&queue).await.len()), (vec![], 1));
+    eventually_eq(false, || async { queue.inherit(home()).await.unwrap().unclean }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_redriven_from_quarantine_is_delivered_under_its_id() {
+    let (receiver, (_directory, queue)) = (Receiver::start().await, durable().await);
+    let resources = [sink(1, &receiver.url("/poison"), false)];
+    publish(&queue, ["poison".to_owned()], &[1]).await;
+    deaths(&queue, &receiver, &resources).await;
+    receiver.answer("/poison", Answer::ok());
+    let places = places(&queue).await;
+    assert_eq!(queue.redrive(home(), &places).await.unwrap(), 1);
+    let life = Life::start(&mortal(), &queue, &resources).await;
+    receiver.until("it is delivered", |r| r.accepted_ids().contains("poison")).await;
+    until_all_is_settled(&queue).await;
+    assert!(queue.quarantined(home()).await.unwrap().is_empty());
+    life.die();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_chunk_that_ends_its_owners_is_quarantined_and_the_rest_of_the_backlog_arrives() {
+    let (receiver, (_directory, queue)) = (Receiver::start().await, durable().await);
+    let resources = [sink(1, &receiver.url("/poison"), false)];
+    park(&queue, Class::Backlog, parked_event(&queue, "poison").await).await;
+    let deaths = deaths(&queue, &receiver, &resources).await;
+    assert_eq!(deaths, 4);
+    assert!(matches!(places(&queue).await[..], [Place::Parked(_, Class::Backlog, _)]));
+    assert_eq!(queue.inherit(home()).await.unwrap().notes, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_dead_owner_left_arrives_and_leaves_no_suspicion() {
+    let (receiver, (_directory, queue)) = (Receiver::start().await, durable().await);
+    let resources =
+        [sink(1, &receiver.url("/"), false), sink(2, "http://127.0.0.1:9/nobody", false)];
+    receiver.answer("/", Answer::ok().after(Duration::from_secs(20)));
+    for part in ids("a", 2_000).chunks(2) {
+        publish(&queue, part.to_vec(), &[1, 2]).await;
+    }
+    let first = Life::start(&mortal(), &queue, &resources).await;
+    receiver.until("requests are open", |r| r.requests().len() > 10).await;
+    first.die();
+    receiver.answer("/", Answer::ok());
+    let second = Life::start(&mortal(), &queue, &resources).await;
+    receiver.until("everything arrived", |r| r.accepted_ids().len() == 2_000).await;
+    eventually_eq((0, false, 0), || async {
+        let found = queue.inherit(home()).await.unwrap();
+        (queue.depth().await.unwrap(), found.unclean, found.notes.len())
+    })
+    .await;
+    assert!(places(&queue).await.is_empty());
+    second.die();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_leaves_no_suspicion() {
+    let (receiver, (_directory, queue)) = (Receiver::start().await, durable().await);
+    let deliverer =
+        Deliverer::start(&settings(), &queue, watch(vec![sink(1, &receiver.url("/"), false)]))
+            .await;
+    publish(&queue, ids("a", 10), &[1]).await;
+    receiver.until("they arrived", |r| r.accepted() == 10).await;
+    deliverer.stop().await;
+    publish(&queue, ids("b", 10), &[1]).await;
+    let token = millrace_queue::Token(uuid::Uuid::now_v7());
+    queue.acquire(&[home()], token, Duration::from_secs(5)).await.unwrap();
+    let found = queue.inherit(home()).await.unwrap();
+    assert_eq!((found.unclean, found.notes), (false, vec![]));
+}
