@@ -79,6 +79,9 @@ async fn a_kill_with_requests_open_repeats_them_and_loses_nothing() {
     let accounts = [stack.identity.account_sid.clone()];
     let load = Load::start(stack.platform_publishers(), &accounts);
     for _ in 0..scaled(5, 50) {
+        // One is answered between: a chunk that is in hand at death after death is taken for their cause.
+        let accepted = receiver.accepted();
+        receiver.until("one is answered", |receiver| receiver.accepted() > accepted).await;
         let before = receiver.requests().len();
         receiver.until("a request is open", |receiver| receiver.requests().len() > before).await;
         stack.process(Kind::Deliverer(0)).kill();
