@@ -213,6 +213,8 @@ pub enum Ownership {
     Held,
     /// Another token, or nobody.
     Lost,
+    /// Whoever: the part of the queue that knows does not answer now. The others are told of all the same.
+    Unknown,
 }
 
 /// A queue of P partitions. Object-safe: the services hold `Arc<dyn Queue>`.

@@ -4,19 +4,25 @@
 //! park and lease work when Redis is full; only `append` does not. Calls are gathered by the connection they share:
 //! what has come while one write was under way goes out in the next. Nothing is sent twice of its own accord.
 
+mod cluster;
 mod entries;
 mod failure;
 mod keys;
 mod link;
+mod node;
 mod owner;
 mod quarantine;
 mod reading;
 mod recovery;
+mod replicated;
 mod reports;
 mod room;
 mod script;
+mod sentinel;
 mod settle;
 mod setup;
+mod slots;
+mod target;
 
 use std::{
     collections::HashMap,
@@ -28,14 +34,16 @@ use std::{
     time::Duration,
 };
 
-use ::redis::Client;
 use async_trait::async_trait;
 use bytes::Bytes;
 use millrace_domain::{AccountSid, Partition, SinkSid, Timestamp};
 use millrace_proto::internal::BacklogState;
 use tokio::sync::Mutex as AsyncMutex;
 
-use self::{failure::Failure, keys::Keys, link::Link, reports::Progress, setup::Setup};
+use self::{
+    cluster::Reads, failure::Failure, keys::Keys, link::Link, node::Terms, reports::Progress,
+    setup::Setup, target::Target,
+};
 use crate::{
     Class, Entry, EntryId, Inheritance, Member, Ownership, ParkedChunk, ParkedQuery, Place,
     Pressure, Quarantined, Queue, Report, ReportKind, Result, Settled, Settlement, Token,
@@ -45,8 +53,18 @@ use crate::{
 /// How to reach and use Redis.
 #[derive(Clone)]
 pub struct RedisOptions {
-    /// `redis://[user[:password]@]host[:port][/database]`.
+    /// `redis://[user[:password]@]host[:port][/database]`; `redis+cluster://[…@]host[:port],…`: some nodes of a
+    /// cluster; `redis+sentinel://[…@]host[:port],…/name[/database]`: sentinels, and what they call the primary.
+    /// `rediss` in place of `redis`: over TLS.
     pub url: String,
+    /// The password of the sentinels; empty: they ask for none.
+    pub sentinel_password: String,
+    /// Whom to trust over TLS, in place of whom the system trusts: certificates, PEM.
+    pub tls_ca: Option<Vec<u8>>,
+    /// How many replicas must have a chunk before it counts as appended; 0: it is not asked for.
+    pub wait_replicas: u32,
+    /// Longest wait for them.
+    pub wait_timeout: Duration,
     /// P, how many partitions there are; fixed when Redis is first used.
     pub partitions: u16,
     /// What the names of keys begin with; another one than `mr` is for tests that share a server.
@@ -61,6 +79,10 @@ impl Default for RedisOptions {
     fn default() -> Self {
         Self {
             url: "redis://127.0.0.1:6379".to_owned(),
+            sentinel_password: String::new(),
+            tls_ca: None,
+            wait_replicas: 0,
+            wait_timeout: Duration::from_secs(1),
             partitions: 64,
             prefix: "mr".to_owned(),
             response_timeout: Duration::from_secs(4),
@@ -69,10 +91,12 @@ impl Default for RedisOptions {
     }
 }
 
-/// All but the URL, which may hold a password.
+/// All but what may hold a password.
 impl fmt::Debug for RedisOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisOptions")
+            .field("wait_replicas", &self.wait_replicas)
+            .field("wait_timeout", &self.wait_timeout)
             .field("partitions", &self.partitions)
             .field("prefix", &self.prefix)
             .field("response_timeout", &self.response_timeout)
@@ -88,6 +112,8 @@ pub struct RedisQueue {
     partitions: u16,
     attempts_max: u64,
     shares: Shares,
+    /// In a cluster: the reads that wait.
+    reads: AsyncMutex<Reads>,
     progress: AsyncMutex<HashMap<(ReportKind, String), Progress>>,
     /// Where the member announced last is: written beside its token into the leases it takes.
     address: Mutex<String>,
@@ -102,16 +128,24 @@ impl RedisQueue {
     /// [`Error::Unavailable`](crate::Error::Unavailable): not there now.
     pub async fn connect(options: RedisOptions) -> Result<Self> {
         let during = |failure: Failure| failure.during(|| "connect to Redis".into());
-        let client = Client::open(options.url.as_str()).map_err(|error| during(error.into()))?;
+        let target = Target::parse(&options.url, &options.sentinel_password)
+            .map_err(|error| during(error.into()))?;
         let keys = Keys::new(&options.prefix);
-        let setup = Setup { keys: keys.clone(), partitions: options.partitions };
-        let link = Link::open(client, setup, options.response_timeout).await.map_err(during)?;
+        let terms = Terms {
+            setup: Setup::new(keys.clone(), options.partitions),
+            response_timeout: options.response_timeout,
+            wait_replicas: options.wait_replicas,
+            wait_timeout: options.wait_timeout,
+            tls_ca: options.tls_ca,
+        };
+        let link = Link::open(target, terms).await.map_err(during)?;
         Ok(Self {
             link,
             keys,
             partitions: options.partitions,
             attempts_max: options.attempts_max,
             shares: Shares::default(),
+            reads: AsyncMutex::default(),
             progress: AsyncMutex::default(),
             address: Mutex::default(),
             trimmed: AtomicU64::new(0),

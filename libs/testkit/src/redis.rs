@@ -3,6 +3,7 @@
 
 mod cluster;
 mod replicated;
+mod tls;
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
@@ -131,6 +132,8 @@ pub struct Server {
     options: ServerOptions,
     /// Keeps no data, and watches others.
     sentinel: bool,
+    /// Speaks TLS only, and whom to trust then: PEM.
+    tls_ca: Option<Vec<u8>>,
     port: u16,
     process: Option<Child>,
 }
@@ -142,7 +145,9 @@ impl Server {
     /// If `redis-server` is not installed or does not start.
     pub async fn start(options: ServerOptions) -> Result<Self> {
         let directory = tempfile::tempdir().context("no directory for Redis")?;
-        Self { directory, options, sentinel: false, port: 0, process: None }.started().await
+        Self { directory, options, sentinel: false, tls_ca: None, port: 0, process: None }
+            .started()
+            .await
     }
 
     /// Starts a sentinel that knows what `settings` say.
@@ -150,7 +155,9 @@ impl Server {
         let directory = tempfile::tempdir().context("no directory for a sentinel")?;
         std::fs::write(directory.path().join(SENTINEL_FILE), settings)?;
         let options = ServerOptions::default();
-        Self { directory, options, sentinel: true, port: 0, process: None }.started().await
+        Self { directory, options, sentinel: true, tls_ca: None, port: 0, process: None }
+            .started()
+            .await
     }
 
     async fn started(mut self) -> Result<Self> {
@@ -167,7 +174,8 @@ impl Server {
 
     /// Where it is.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        let scheme = if self.tls_ca.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
     /// Its port on 127.0.0.1.
@@ -194,8 +202,7 @@ impl Server {
     /// # Errors
     /// If it does not answer, or with an error.
     pub async fn run<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T> {
-        let client = redis::Client::open(self.url())?;
-        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut connection = self.client()?.get_multiplexed_async_connection().await?;
         Ok(command.query_async(&mut connection).await?)
     }
 
@@ -270,7 +277,12 @@ impl Server {
         } else {
             self.keep_data(&mut command);
         }
-        command.args(["--port", port.as_str(), "--bind", "127.0.0.1", "--daemonize", "no"]);
+        if self.tls_ca.is_some() {
+            command.args(tls::arguments(self.directory.path(), &port));
+        } else {
+            command.args(["--port", port.as_str()]);
+        }
+        command.args(["--bind", "127.0.0.1", "--daemonize", "no"]);
         command.arg("--dir").arg(self.directory.path());
         command.arg("--logfile").arg(self.directory.path().join("log"));
         command.args(&self.options.arguments);
@@ -292,8 +304,7 @@ impl Server {
     /// Whether the server on the port is the process, and serves.
     async fn answers_as(&self, process: u32) -> bool {
         let ask = async {
-            let client = redis::Client::open(self.url())?;
-            let mut connection = client.get_multiplexed_async_connection().await?;
+            let mut connection = self.client()?.get_multiplexed_async_connection().await?;
             redis::cmd("PING").exec_async(&mut connection).await?;
             redis::cmd("INFO").arg("server").query_async::<String>(&mut connection).await
         };

@@ -121,8 +121,10 @@ impl Owner {
 
     /// Renews, gives back, takes over. Tells whether everything that should be held is held.
     async fn round(self: &Arc<Self>) -> Result<bool> {
-        let members = self.cx.queue.announce(&self.member, self.lease).await?;
+        // The leases first, whatever comes of it: of several servers, the one that lists members may be down alone.
+        let announced = self.cx.queue.announce(&self.member, self.lease).await;
         self.renew().await?;
+        let members = announced?;
         let ids: Vec<&str> = members.iter().map(|member| member.id.as_str()).collect();
         let mine = |partition: Partition| {
             partition.owner(ids.iter().copied()) == Some(self.member.id.as_str())
@@ -158,6 +160,8 @@ impl Owner {
                     // The lease began no earlier than it was asked for.
                     Ownership::Held => tenure.renewed(asked + self.lease),
                     Ownership::Lost => self.lose(tenure, "another deliverer took it"),
+                    // It may be held still, until it is over.
+                    Ownership::Unknown => {}
                 }
             }
         }

@@ -1,270 +1,176 @@
-//! The way to the server: one connection that all calls share, made again with backoff when it is lost, and
-//! connections of their own for reads that wait. One log line when it goes down and one when it is back.
+//! The way to the queue: to its one server, or to the server of a cluster that holds what a call is about.
 
-use std::{
-    sync::{Mutex, PoisonError, RwLock},
-    time::Duration,
-};
+use std::sync::Arc;
 
-use ::redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError,
-    aio::MultiplexedConnection,
-};
-use tokio::{sync::Mutex as AsyncMutex, time::Instant};
+use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, Value, from_redis_value};
 
 use super::{
+    cluster::Cluster,
     failure::Failure,
-    script::{Call, SCRIPTS, is_forgotten},
-    setup::Setup,
+    node::{Node, Terms},
+    script::{Call, is_forgotten},
+    sentinel::Find,
+    setup::Check,
+    target::Target,
 };
 
-/// Longest pause between two attempts to connect.
-const MAX_BACKOFF: Duration = Duration::from_secs(1);
-/// Longest time to connect.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Commands that may wait to be written (the default, 50, makes callers queue under load).
-const PIPELINE_BUFFER: usize = 4_096;
-/// How much later than asked a waiting read may answer before its connection is taken for dead.
-const READ_GRACE: Duration = Duration::from_secs(5);
-/// Idle connections for waiting reads that are kept.
-const IDLE_READERS: usize = 4;
-
-/// The way to the server.
-pub(crate) struct Link {
-    client: Client,
-    setup: Setup,
-    response_timeout: Duration,
-    current: RwLock<Option<Connected>>,
-    connecting: AsyncMutex<Attempts>,
-    readers: Mutex<Vec<MultiplexedConnection>>,
-    /// When the outage that lasts began.
-    down_since: Mutex<Option<Instant>>,
-}
-
-#[derive(Clone)]
-struct Connected {
-    number: u64,
-    connection: MultiplexedConnection,
-}
-
-#[derive(Default)]
-struct Attempts {
-    /// How many ended.
-    ended: u64,
-    /// How many failed since the last that did not.
-    failed: u32,
-    /// When the last one failed, and why.
-    failure: Option<(Instant, Failure)>,
-    /// When the next may start.
-    next: Option<Instant>,
+/// The way to the queue.
+pub(crate) enum Link {
+    /// One server holds everything.
+    One(Box<Node>),
+    /// Each partition is held by one server of several.
+    Many(Arc<Cluster>),
 }
 
 impl Link {
-    /// Connects and checks the server.
-    pub(crate) async fn open(
-        client: Client,
-        setup: Setup,
-        response_timeout: Duration,
-    ) -> Result<Self, Failure> {
-        let link = Self {
-            client,
-            setup,
-            response_timeout,
-            current: RwLock::default(),
-            connecting: AsyncMutex::default(),
-            readers: Mutex::default(),
-            down_since: Mutex::default(),
+    /// Connects and checks what is there.
+    pub(crate) async fn open(target: Target, terms: Terms) -> Result<Self, Failure> {
+        let terms = Arc::new(terms);
+        let find = match target {
+            Target::Cluster(seeds) => {
+                return Ok(Self::Many(Arc::new(Cluster::open(seeds, terms).await?)));
+            }
+            Target::One(info) => Find::at(info, &terms)?,
+            Target::Sentinels { sentinels, name, primary } => {
+                Find::Elected { sentinels, name, primary }
+            }
         };
-        link.connected().await?;
-        Ok(link)
+        let node = Node::new(find, terms, Check::Alone);
+        node.connect().await?;
+        Ok(Self::One(Box::new(node)))
     }
 
-    /// Sends one command. It is never sent twice.
+    /// How many partitions one command may be about.
+    pub(crate) fn most_keys(&self) -> usize {
+        match self {
+            Self::One(_) => usize::MAX,
+            Self::Many(_) => 1,
+        }
+    }
+
+    /// Sends one command. It is never sent again once it may have been done.
     pub(crate) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failure> {
-        let mut to = self.connected().await?;
-        let result = command.query_async(&mut to.connection).await.map_err(Failure::from);
-        self.note(to.number, result)
+        match self {
+            Self::One(node) => node.query(command).await,
+            Self::Many(cluster) => read(cluster.one(command, false).await?),
+        }
     }
 
-    /// Sends commands in one go. What came of each that the server answered is in its place.
+    /// As [`Link::query`], for what is accepted by it: replicas have it too, where the settings ask for that.
+    pub(crate) async fn write<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failure> {
+        let value = match self {
+            Self::One(node) => node.write(command, false).await?,
+            Self::Many(cluster) => cluster.one(command, true).await?,
+        };
+        read(value)
+    }
+
+    /// Sends a command to every server; gives what those answer that do.
+    pub(crate) async fn on_all<T: FromRedisValue>(&self, command: &Cmd) -> Result<Vec<T>, Failure> {
+        match self {
+            Self::One(node) => Ok(vec![node.query(command).await?]),
+            Self::Many(cluster) => {
+                let values = cluster.on_all(command).await?;
+                values.into_iter().map(read).collect()
+            }
+        }
+    }
+
+    /// Sends commands in one go to each server concerned. An error of one is the error of all.
     pub(crate) async fn pipeline<T: FromRedisValue>(
         &self,
         pipeline: &Pipeline,
     ) -> Result<T, Failure> {
-        let mut to = self.connected().await?;
-        let result = pipeline.query_async(&mut to.connection).await.map_err(Failure::from);
-        self.note(to.number, result)
+        match self {
+            Self::One(node) => node.pipeline(pipeline).await,
+            Self::Many(cluster) => {
+                let answers = cluster.each(pipeline.cmd_iter().cloned().collect()).await;
+                let values = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
+                read(Value::Array(values))
+            }
+        }
+    }
+
+    /// Sends commands in one go to each server concerned; gives what came of each.
+    pub(crate) async fn each<T: FromRedisValue>(
+        &self,
+        commands: Vec<Cmd>,
+    ) -> Vec<Result<T, Failure>> {
+        if commands.is_empty() {
+            return Vec::new();
+        }
+        let count = commands.len();
+        let answers = match self {
+            Self::Many(cluster) => cluster.each(commands).await,
+            Self::One(node) => {
+                let mut pipeline = ::redis::pipe();
+                for command in commands {
+                    pipeline.add_command(command);
+                }
+                match node.batch(pipeline).await {
+                    Ok(answers) => {
+                        answers.into_iter().map(|it| it.map_err(Failure::from)).collect()
+                    }
+                    Err(failure) => vec![Err(failure); count],
+                }
+            }
+        };
+        answers.into_iter().map(|answer| answer.and_then(read)).collect()
     }
 
     /// Calls a script; once more, in full, if the server does not know it.
     pub(crate) async fn call<T: FromRedisValue>(&self, call: &Call) -> Result<T, Failure> {
-        let mut to = self.connected().await?;
-        let result = match call.by_hash().query_async(&mut to.connection).await {
-            Err(error) if is_forgotten(&error) => {
-                call.in_full().query_async(&mut to.connection).await
-            }
+        match self.query(&call.by_hash()).await {
+            Err(Failure::Redis(error)) if is_forgotten(&error) => self.query(&call.in_full()).await,
             result => result,
-        };
-        self.note(to.number, result.map_err(Failure::from))
+        }
     }
 
-    /// Calls scripts, and then `last`, in one go; all of it again, in full, if the server does not know a script:
-    /// for calls that may be repeated.
-    pub(crate) async fn call_all<T: FromRedisValue>(
+    /// As [`Link::call`], for what is accepted by it: as [`Link::write`].
+    pub(crate) async fn write_call<T: FromRedisValue>(&self, call: &Call) -> Result<T, Failure> {
+        match self.write(&call.by_hash()).await {
+            Err(Failure::Redis(error)) if is_forgotten(&error) => self.write(&call.in_full()).await,
+            result => result,
+        }
+    }
+
+    /// Calls scripts in one go; each again, in full, that its server does not know.
+    pub(crate) async fn call_each<T: FromRedisValue>(
         &self,
         calls: &[Call],
-        last: Option<Cmd>,
-    ) -> Result<T, Failure> {
-        let gather = |command: fn(&Call) -> Cmd| {
-            let mut pipeline = ::redis::pipe();
-            for call in calls {
-                pipeline.add_command(command(call));
-            }
-            if let Some(last) = &last {
-                pipeline.add_command(last.clone());
-            }
-            pipeline
-        };
-        match self.pipeline(&gather(Call::by_hash)).await {
-            Err(Failure::Redis(error)) if is_forgotten(&error) => {
-                self.pipeline(&gather(Call::in_full)).await
-            }
-            result => result,
-        }
+    ) -> Vec<Result<T, Failure>> {
+        let answers = self.each(calls.iter().map(Call::by_hash).collect()).await;
+        self.call_forgotten(calls, answers).await
     }
 
-    /// Sends a command that waits up to `wait` at the server, over a connection that nothing else uses. A caller
-    /// that goes away closes the connection, and so ends the wait at the server.
-    pub(crate) async fn wait<T: FromRedisValue>(
+    /// As [`Link::call_each`], with a command more, which is about no key.
+    pub(crate) async fn call_each_and<T: FromRedisValue, L: FromRedisValue>(
         &self,
-        command: &Cmd,
-        wait: Duration,
-    ) -> Result<T, Failure> {
-        let number = self.connected().await?.number;
-        let idle = lock(&self.readers).pop();
-        let mut reader = match idle {
-            Some(reader) => reader,
-            None => match self.connect().await {
-                Ok(reader) => reader,
-                Err(error) => return self.note(number, Err(error.into())),
-            },
-        };
-        reader.set_response_timeout(wait + READ_GRACE);
-        let result = command.query_async(&mut reader).await.map_err(Failure::from);
-        if !result.as_ref().is_err_and(Failure::ends_connection) {
-            let mut readers = lock(&self.readers);
-            if readers.len() < IDLE_READERS {
-                readers.push(reader);
-            }
-        }
-        self.note(number, result)
+        calls: &[Call],
+        last: Cmd,
+    ) -> (Vec<Result<T, Failure>>, Result<L, Failure>) {
+        let commands = calls.iter().map(Call::by_hash).chain([last]).collect();
+        let mut answers = self.each::<Value>(commands).await;
+        let last = answers.pop().unwrap_or_else(|| Ok(Value::Nil)).and_then(read);
+        let answers = answers.into_iter().map(|answer| answer.and_then(read)).collect();
+        (self.call_forgotten(calls, answers).await, last)
     }
 
-    /// The connection; if there is none, one attempt to make it, shared by all who wait for it.
-    async fn connected(&self) -> Result<Connected, Failure> {
-        if let Some(connected) = self.current() {
-            return Ok(connected);
+    async fn call_forgotten<T: FromRedisValue>(
+        &self,
+        calls: &[Call],
+        mut answers: Vec<Result<T, Failure>>,
+    ) -> Vec<Result<T, Failure>> {
+        let forgotten = |answer: &Result<T, Failure>| matches!(answer, Err(Failure::Redis(error)) if is_forgotten(error));
+        let again: Vec<_> = (0..answers.len()).filter(|n| forgotten(&answers[*n])).collect();
+        let in_full = again.iter().map(|n| calls[*n].in_full()).collect();
+        for (n, answer) in again.into_iter().zip(self.each(in_full).await) {
+            answers[n] = answer;
         }
-        let asked_at = Instant::now();
-        let mut attempts = self.connecting.lock().await;
-        if let Some(connected) = self.current() {
-            return Ok(connected);
-        }
-        if let Some(failure) = attempts.failure_since(asked_at) {
-            return Err(failure);
-        }
-        if let Some(next) = attempts.next {
-            tokio::time::sleep_until(next).await;
-        }
-        let result = self.attempt(attempts.ended + 1).await;
-        attempts.note(&result);
-        self.note(attempts.ended, result)
-    }
-
-    async fn attempt(&self, number: u64) -> Result<Connected, Failure> {
-        let mut connection = self.connect().await?;
-        self.setup.check(&mut connection).await?;
-        let mut load = ::redis::pipe();
-        for script in SCRIPTS.all() {
-            load.add_command(script.load()).ignore();
-        }
-        load.query_async::<()>(&mut connection).await?;
-        let connected = Connected { number, connection };
-        lock(&self.readers).clear();
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(connected.clone());
-        Ok(connected)
-    }
-
-    async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(self.response_timeout))
-            .set_pipeline_buffer_size(PIPELINE_BUFFER);
-        self.client.get_multiplexed_async_connection_with_config(&config).await
-    }
-
-    fn current(&self) -> Option<Connected> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Notes how a call over connection `number` went.
-    fn note<T>(&self, number: u64, result: Result<T, Failure>) -> Result<T, Failure> {
-        match &result {
-            Ok(_) => {
-                if let Some(since) = lock(&self.down_since).take() {
-                    let seconds = since.elapsed().as_secs_f64();
-                    tracing::info!(seconds, "Redis is back");
-                }
-            }
-            Err(failure) => {
-                if failure.ends_connection() {
-                    let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-                    current.take_if(|connected| connected.number == number);
-                }
-                if failure.is_outage() {
-                    self.note_outage(failure);
-                }
-            }
-        }
-        result
-    }
-
-    fn note_outage(&self, failure: &Failure) {
-        let mut down_since = lock(&self.down_since);
-        if down_since.is_none() {
-            *down_since = Some(Instant::now());
-            match failure {
-                Failure::Redis(error) => {
-                    tracing::warn!(%error, "Redis does not answer, will retry")
-                }
-                Failure::Refused(why) => tracing::error!("cannot work with this Redis: {why}"),
-            }
-        }
+        answers
     }
 }
 
-impl Attempts {
-    /// The failure of an attempt that ended while the asker waited.
-    fn failure_since(&self, asked_at: Instant) -> Option<Failure> {
-        let (at, failure) = self.failure.as_ref()?;
-        (*at > asked_at).then(|| failure.clone())
-    }
-
-    fn note(&mut self, result: &Result<Connected, Failure>) {
-        self.ended += 1;
-        match result {
-            Ok(_) => *self = Self { ended: self.ended, ..Self::default() },
-            Err(failure) => {
-                let doubled = Duration::from_millis(50) * 2_u32.pow(self.failed.min(8));
-                let backoff = doubled.min(MAX_BACKOFF).mul_f64(0.5 + fastrand::f64() / 2.0);
-                self.failed += 1;
-                self.failure = Some((Instant::now(), failure.clone()));
-                self.next = Some(Instant::now() + backoff);
-            }
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn read<T: FromRedisValue>(value: Value) -> Result<T, Failure> {
+    Ok(from_redis_value(value).map_err(RedisError::from)?)
 }

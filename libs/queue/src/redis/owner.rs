@@ -7,6 +7,7 @@ use millrace_domain::{Partition, Timestamp};
 
 use super::{
     RedisQueue,
+    failure::Failure,
     script::{Call, SCRIPTS},
 };
 use crate::{Member, Ownership, Result, Token};
@@ -54,15 +55,8 @@ impl RedisQueue {
             call.arg(text(token)).arg(&address).arg(millis(lease));
             call
         });
-        if calls.is_empty() {
-            return Ok(Vec::new());
-        }
-        let held: Vec<i64> = self
-            .link
-            .call_all(&calls, None)
-            .await
-            .map_err(|failure| failure.during(|| "acquire partitions".into()))?;
-        Ok(held.into_iter().map(ownership).collect())
+        let held = self.link.call_each(&calls).await;
+        ownerships(held).map_err(|failure| failure.during(|| "acquire partitions".into()))
     }
 
     pub(super) async fn renew_leases(
@@ -76,19 +70,10 @@ impl RedisQueue {
             call.key(owner).arg(text(token)).arg(millis(lease));
             call
         });
-        let during = |failure: super::failure::Failure| failure.during(|| "renew leases".into());
-        let mut answers: Vec<::redis::Value> =
-            self.link.call_all(&calls, Some(cmd("TIME"))).await.map_err(during)?;
-        let time = answers.pop().unwrap_or_default();
-        let now = ::redis::from_redis_value(time)
-            .map(timestamp)
-            .map_err(|error| during(::redis::RedisError::from(error).into()))?;
-        let held = answers
-            .into_iter()
-            .map(|answer| ::redis::from_redis_value(answer).map(ownership))
-            .collect::<Result<_, _>>()
-            .map_err(|error| during(::redis::RedisError::from(error).into()))?;
-        Ok((held, now))
+        let during = |failure: Failure| failure.during(|| "renew leases".into());
+        let (held, now) = self.link.call_each_and(&calls, cmd("TIME")).await;
+        let held = ownerships(held).map_err(during)?;
+        Ok((held, now.map(timestamp).map_err(during)?))
     }
 
     pub(super) async fn release_leases(
@@ -101,11 +86,9 @@ impl RedisQueue {
             call.key(owner).key(self.keys.suspects(partition)).arg(text(token));
             call
         });
-        if calls.is_empty() {
-            return Ok(());
+        for released in self.link.call_each::<i64>(&calls).await {
+            released.map_err(|failure| failure.during(|| "release partitions".into()))?;
         }
-        let result = self.link.call_all::<Vec<i64>>(&calls, None).await;
-        result.map_err(|failure| failure.during(|| "release partitions".into()))?;
         Ok(())
     }
 
@@ -134,8 +117,17 @@ fn millis(lease: Duration) -> u128 {
     lease.as_millis().max(1)
 }
 
-fn ownership(held: i64) -> Ownership {
-    if held == 1 { Ownership::Held } else { Ownership::Lost }
+/// One that failed is not known, unless all did.
+fn ownerships(held: Vec<Result<i64, Failure>>) -> Result<Vec<Ownership>, Failure> {
+    let all_failed = held.iter().all(Result::is_err);
+    held.into_iter()
+        .map(|held| match held {
+            Ok(1) => Ok(Ownership::Held),
+            Ok(_) => Ok(Ownership::Lost),
+            Err(failure) if all_failed => Err(failure),
+            Err(_) => Ok(Ownership::Unknown),
+        })
+        .collect()
 }
 
 /// What `TIME` answers: seconds, and microseconds of the second.

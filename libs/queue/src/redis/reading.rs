@@ -1,6 +1,6 @@
 //! Appending, and reading what stands in a partition.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use ::redis::{Cmd, cmd};
 use bytes::Bytes;
@@ -10,14 +10,20 @@ use uuid::Uuid;
 
 use super::{
     RedisQueue,
+    cluster::{Cluster, Reads},
     entries::{self, RawStreams},
     failure::Failure,
-    keys::CHUNK_FIELD,
+    keys::{CHUNK_FIELD, Keys},
+    link::Link,
+    node::Node,
 };
 use crate::{
     Class, Entry, EntryId, Error, ParkedChunk, ParkedId, ParkedQuery, Result, backlog,
     compress::decompress,
 };
+
+/// A wait that is worth reads that outlive it.
+const SOON: Duration = Duration::from_millis(100);
 
 impl RedisQueue {
     pub(super) async fn append_chunk(&self, partition: Partition, chunk: Bytes) -> Result<EntryId> {
@@ -25,7 +31,7 @@ impl RedisQueue {
         let mut append = cmd("XADD");
         append.arg(self.keys.ready(partition)).arg("*").arg(CHUNK_FIELD).arg(chunk.as_ref());
         let id: String =
-            self.link.query(&append).await.map_err(|failure| failure.during(operation))?;
+            self.link.write(&append).await.map_err(|failure| failure.during(operation))?;
         entries::id(&id).ok_or_else(|| not_ours(format!("id `{id}` of a new entry")))
     }
 
@@ -38,41 +44,81 @@ impl RedisQueue {
             tokio::time::sleep(wait).await;
             return Ok(Vec::new());
         }
-        let keys: HashMap<_, _> = cursors
-            .iter()
-            .map(|(partition, _)| (self.keys.ready(*partition), *partition))
-            .collect();
-        let failed = |failure: Failure| failure.during(|| "read partitions".into());
+        let found = match &self.link {
+            Link::One(node) => self.read_one(node, cursors, wait).await,
+            Link::Many(cluster) if wait >= SOON => self.read_waiting(cluster, cursors, wait).await,
+            Link::Many(_) => match self.read_now(cursors).await {
+                Ok(found) if found.is_empty() => {
+                    tokio::time::sleep(wait).await;
+                    self.read_now(cursors).await
+                }
+                found => found,
+            },
+        };
+        found.map_err(|failure| failure.during(|| "read partitions".into()))
+    }
+
+    /// Reads of the one server, in one command at a time.
+    async fn read_one(
+        &self,
+        node: &Node,
+        cursors: &[(Partition, EntryId)],
+        wait: Duration,
+    ) -> Result<Vec<(Partition, Entry)>, Failure> {
+        let keys = self.ready_keys(cursors);
         let mut plan = self.shares.plan(cursors);
         while let Some(count) = plan.next_count() {
             let read = self.xread(&plan.cursors, count, None);
-            let streams: RawStreams = self.link.query(&read).await.map_err(failed)?;
+            let streams: RawStreams = node.query(&read).await?;
             plan.take(entries::chunks(streams, CHUNK_FIELD, &keys));
         }
         if plan.is_empty() && !wait.is_zero() {
             // All of them, however many: what comes to any ends the wait, and what came since is little.
             let read = self.xread(cursors, 1, Some(wait));
-            let streams: RawStreams = self.link.wait(&read, wait).await.map_err(failed)?;
+            let streams: RawStreams = node.wait(&read, wait).await?;
             plan.take(entries::chunks(streams, CHUNK_FIELD, &keys));
         }
         Ok(self.shares.finish(plan))
     }
 
+    /// Reads of a cluster what is there now: a command can read one partition only.
+    async fn read_now(
+        &self,
+        cursors: &[(Partition, EntryId)],
+    ) -> Result<Vec<(Partition, Entry)>, Failure> {
+        let keys = self.ready_keys(cursors);
+        let mut plan = self.shares.plan(cursors);
+        while let Some(count) = plan.next_count() {
+            let reads = plan.cursors.iter().map(|cursor| self.xread(&[*cursor], count, None));
+            let mut found = Vec::new();
+            for streams in self.link.each::<RawStreams>(reads.collect()).await {
+                found.extend(entries::chunks(streams?, CHUNK_FIELD, &keys));
+            }
+            plan.take(found);
+        }
+        Ok(self.shares.finish(plan))
+    }
+
+    /// Reads of a cluster by reads that wait, one for each partition, which outlive the call.
+    async fn read_waiting(
+        &self,
+        cluster: &Arc<Cluster>,
+        cursors: &[(Partition, EntryId)],
+        wait: Duration,
+    ) -> Result<Vec<(Partition, Entry)>, Failure> {
+        let (mut kept, mut own) = (self.reads.try_lock().ok(), Reads::default());
+        // Two readers at once: the second does without what the first keeps.
+        let reads = kept.as_deref_mut().unwrap_or(&mut own);
+        reads.read(cluster, &self.keys, cursors, wait).await
+    }
+
+    fn ready_keys(&self, cursors: &[(Partition, EntryId)]) -> HashMap<String, Partition> {
+        let key = |(partition, _): &(Partition, EntryId)| (self.keys.ready(*partition), *partition);
+        cursors.iter().map(key).collect()
+    }
+
     fn xread(&self, cursors: &[(Partition, EntryId)], count: usize, wait: Option<Duration>) -> Cmd {
-        let mut read = cmd("XREAD");
-        read.arg("COUNT").arg(count);
-        if let Some(wait) = wait {
-            // To Redis, 0 is for ever.
-            read.arg("BLOCK").arg(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));
-        }
-        read.arg("STREAMS");
-        for (partition, _) in cursors {
-            read.arg(self.keys.ready(*partition));
-        }
-        for (_, after) in cursors {
-            read.arg(after.to_string());
-        }
-        read
+        xread(&self.keys, cursors, count, wait)
     }
 
     pub(super) async fn all_backlogs(
@@ -168,6 +214,29 @@ impl RedisQueue {
             .map_err(|failure| failure.during(|| format!("read what is parked for {sink}")))?;
         Ok(found.first().map(|(_, at)| millis(*at)))
     }
+}
+
+/// Reads `ready` after cursors, up to `count` chunks of each; waits up to `wait` where there is nothing.
+pub(super) fn xread(
+    keys: &Keys,
+    cursors: &[(Partition, EntryId)],
+    count: usize,
+    wait: Option<Duration>,
+) -> Cmd {
+    let mut read = cmd("XREAD");
+    read.arg("COUNT").arg(count);
+    if let Some(wait) = wait {
+        // To Redis, 0 is for ever.
+        read.arg("BLOCK").arg(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));
+    }
+    read.arg("STREAMS");
+    for (partition, _) in cursors {
+        read.arg(keys.ready(*partition));
+    }
+    for (_, after) in cursors {
+        read.arg(after.to_string());
+    }
+    read
 }
 
 /// A score of a sorted set, which is whole milliseconds.

@@ -91,8 +91,7 @@ impl RedisQueue {
                 call
             })
             .collect();
-        self.link.call_all::<Vec<i64>>(&calls, None).await?;
-        Ok(())
+        self.link.call_each::<i64>(&calls).await.into_iter().try_for_each(|made| made.map(drop))
     }
 
     /// Reads again what the consumer has in hand, partition by partition.
@@ -145,24 +144,30 @@ impl RedisQueue {
         round: &Round<'_>,
         from: &[(Partition, String)],
     ) -> Result<Vec<(Partition, Vec<RawEntry>)>, Failure> {
-        let mut read = cmd("XREADGROUP");
-        read.arg("GROUP").arg(REPORT_GROUP).arg(round.consumer);
-        read.arg("COUNT").arg((round.room() / from.len()).max(1)).arg("STREAMS");
-        let mut keys = HashMap::new();
-        for (partition, _) in from {
-            let key = self.keys.reports(*partition, round.kind);
-            read.arg(&key);
-            keys.insert(key, *partition);
+        let keys: HashMap<_, _> = from
+            .iter()
+            .map(|(partition, _)| (self.keys.reports(*partition, round.kind), *partition))
+            .collect();
+        let count = (round.room() / from.len()).max(1);
+        let read = |from: &[(Partition, String)]| {
+            let mut read = cmd("XREADGROUP");
+            read.arg("GROUP").arg(REPORT_GROUP).arg(round.consumer).arg("COUNT").arg(count);
+            read.arg("STREAMS");
+            for (partition, _) in from {
+                read.arg(self.keys.reports(*partition, round.kind));
+            }
+            for (_, after) in from {
+                read.arg(after);
+            }
+            read
+        };
+        let reads = from.chunks(self.link.most_keys()).map(read).collect();
+        let mut found = Vec::new();
+        for streams in self.link.each::<RawStreams>(reads).await {
+            let streams = streams?.unwrap_or_default().into_iter();
+            found.extend(streams.filter_map(|(key, entries)| Some((*keys.get(&key)?, entries))));
         }
-        for (_, after) in from {
-            read.arg(after);
-        }
-        let streams: RawStreams = self.link.query(&read).await?;
-        Ok(streams
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|(key, entries)| Some((*keys.get(&key)?, entries)))
-            .collect())
+        Ok(found)
     }
 
     /// Takes what any consumer has had in hand for too long.

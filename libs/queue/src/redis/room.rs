@@ -24,25 +24,23 @@ impl RedisQueue {
         for (mark, event) in chunk.events {
             call.key(self.keys.seen(partition, mark)).bytes(event);
         }
-        let seen = self.link.call(&call).await;
+        let seen = self.link.write_call(&call).await;
         seen.map_err(|failure| failure.during(|| format!("append to partition {}", partition.0)))
     }
 
     pub(super) async fn memory(&self) -> Result<Pressure> {
-        let during = || "ask for the memory in use".to_owned();
-        let info: String = self
-            .link
-            .query(cmd("INFO").arg("memory"))
-            .await
-            .map_err(|failure| failure.during(during))?;
-        let number = |name: &str| {
-            field(&info, name).parse::<u64>().map_err(|error| Error::Corrupt {
-                what: format!("`{name}` of Redis"),
-                source: Box::new(error),
-            })
-        };
-        let (used_bytes, max) = (number("used_memory")?, number("maxmemory")?);
-        Ok(Pressure { used_bytes, max_bytes: (max > 0).then_some(max) })
+        let infos = self.link.on_all::<String>(cmd("INFO").arg("memory")).await;
+        let infos =
+            infos.map_err(|failure| failure.during(|| "ask for the memory in use".to_owned()))?;
+        let pressures = infos.iter().map(|info| pressure(info)).collect::<Result<Vec<_>>>()?;
+        // Of a cluster, that of the fullest server.
+        let fullest = pressures
+            .into_iter()
+            .max_by(|a, b| fill(a).total_cmp(&fill(b)).then(a.used_bytes.cmp(&b.used_bytes)));
+        fullest.ok_or_else(|| Error::Corrupt {
+            what: "the memory in use".to_owned(),
+            source: "no server tells".into(),
+        })
     }
 
     pub(super) async fn say_full(&self, accounts: &[AccountSid], lasting: Duration) -> Result<()> {
@@ -68,4 +66,22 @@ impl RedisQueue {
             .map_err(|failure| failure.during(|| "ask which accounts are full".into()))?;
         Ok(full.iter().filter_map(|sid| sid.parse().ok()).collect())
     }
+}
+
+/// Reads `INFO memory`.
+fn pressure(info: &str) -> Result<Pressure> {
+    let number = |name: &str| {
+        field(info, name).parse::<u64>().map_err(|error| Error::Corrupt {
+            what: format!("`{name}` of Redis"),
+            source: Box::new(error),
+        })
+    };
+    let (used_bytes, max) = (number("used_memory")?, number("maxmemory")?);
+    Ok(Pressure { used_bytes, max_bytes: (max > 0).then_some(max) })
+}
+
+/// How full a server is: 1 is full. One without a bound never is.
+#[expect(clippy::cast_precision_loss, reason = "it is for comparison only")]
+fn fill(pressure: &Pressure) -> f64 {
+    pressure.max_bytes.map_or(0.0, |max| pressure.used_bytes as f64 / max as f64)
 }

@@ -1,0 +1,237 @@
+//! Reading of a cluster: one read for each partition, which waits at the server and is kept from one call to the next.
+//!
+//! A command can read one slot only, so each partition has a connection for its read. A read that waits answers when
+//! something comes: nothing polls, and a server that does not answer holds up its own partitions only.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures::{
+    FutureExt, StreamExt,
+    future::{AbortHandle, BoxFuture, abortable},
+    stream::FuturesUnordered,
+};
+use millrace_domain::Partition;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::Cluster;
+use crate::{
+    Entry, EntryId, READ_LIMIT,
+    redis::{
+        entries::{self, RawStreams},
+        failure::{Failure, Redirect},
+        keys::{CHUNK_FIELD, Keys},
+        node::Node,
+        reading::xread,
+        slots::slot,
+    },
+};
+
+/// How long a read waits at the server. A server that vanished is noticed not much later.
+const WAIT: Duration = Duration::from_secs(5);
+/// First and longest pause before a read that failed.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// About how many bytes all reads together should bring.
+const READ_BYTES: usize = 8 * 1024 * 1024;
+/// How many times as many chunks are asked for where there was more.
+const GROWTH: usize = 4;
+
+/// The reads that wait.
+#[derive(Default)]
+pub(crate) struct Reads {
+    open: FuturesUnordered<BoxFuture<'static, Done>>,
+    partitions: HashMap<Partition, Read>,
+    serial: u64,
+    /// What a chunk was like lately.
+    chunk_bytes: usize,
+}
+
+/// The read of a partition.
+struct Read {
+    after: EntryId,
+    serial: u64,
+    node: Option<Arc<Node>>,
+    /// Gives it up, if it is under way.
+    abort: Option<AbortHandle>,
+    /// Up to how many chunks to ask for.
+    count: usize,
+    /// Pause before the next, where the last one failed.
+    pause: Duration,
+}
+
+/// What came of a read: of which, by partition and serial number.
+type Done = (Partition, u64, Result<RawStreams, Failure>);
+
+impl Reads {
+    /// Reads after cursors; where there is nothing, waits up to `wait`.
+    pub(crate) async fn read(
+        &mut self,
+        cluster: &Arc<Cluster>,
+        keys: &Keys,
+        cursors: &[(Partition, EntryId)],
+        wait: Duration,
+    ) -> Result<Vec<(Partition, Entry)>, Failure> {
+        let deadline = Instant::now() + wait;
+        self.partitions.retain(|partition, read| {
+            let kept = cursors.iter().any(|(cursor, _)| cursor == partition);
+            if !kept {
+                read.give_up();
+            }
+            kept
+        });
+        let (mut found, mut failure) = (Vec::new(), None);
+        loop {
+            cluster.refresh_if_stale().await;
+            self.begin(cluster, keys, cursors);
+            let next = if found.is_empty() {
+                timeout_at(deadline, self.open.next()).await.ok().flatten()
+            } else {
+                self.open.next().now_or_never().flatten()
+            };
+            let Some((partition, serial, result)) = next else { break };
+            let Some(read) = self.partitions.get_mut(&partition) else { continue };
+            if read.serial != serial {
+                continue;
+            }
+            read.abort = None;
+            match result {
+                Ok(streams) => {
+                    let names = HashMap::from([(keys.ready(partition), partition)]);
+                    self.take(partition, entries::chunks(streams, CHUNK_FIELD, &names), &mut found);
+                }
+                Err(error) => {
+                    read.pause = (read.pause * 2).clamp(PAUSES.0, PAUSES.1);
+                    cluster.note(&error);
+                    failure = Some(error);
+                }
+            }
+            if found.len() >= READ_LIMIT {
+                break;
+            }
+        }
+        found.truncate(READ_LIMIT);
+        match failure {
+            Some(failure) if self.partitions.values().all(|read| !read.pause.is_zero()) => {
+                Err(failure)
+            }
+            _ => Ok(found),
+        }
+    }
+
+    /// Begins the reads that are not under way, or not where they should be.
+    fn begin(&mut self, cluster: &Arc<Cluster>, keys: &Keys, cursors: &[(Partition, EntryId)]) {
+        let (map, most) = (cluster.map(), self.most());
+        for (partition, after) in cursors {
+            let read = self.partitions.entry(*partition).or_insert_with(Read::new);
+            let node = map.node(slot(keys.ready(*partition).as_bytes()));
+            let same = match (&read.node, node) {
+                (Some(read), Some(node)) => Arc::ptr_eq(read, node),
+                _ => false,
+            };
+            if read.abort.is_some() && read.after == *after && same {
+                continue;
+            }
+            read.give_up();
+            self.serial += 1;
+            (read.after, read.serial, read.node) = (*after, self.serial, node.cloned());
+            let reading = Reading {
+                cluster: Arc::clone(cluster),
+                node: node.cloned(),
+                keys: keys.clone(),
+                cursor: (*partition, *after),
+                count: read.count.min(most),
+                pause: read.pause,
+            };
+            let serial = self.serial;
+            let (reading, abort) = abortable(reading.run());
+            read.abort = Some(abort);
+            let partition = *partition;
+            self.open.push(
+                async move {
+                    // Given up: nobody looks at what came of it.
+                    let result = reading.await.unwrap_or(Ok(None));
+                    (partition, serial, result)
+                }
+                .boxed(),
+            );
+        }
+    }
+
+    /// Takes what a read brought.
+    fn take(
+        &mut self,
+        partition: Partition,
+        chunks: Vec<(Partition, Vec<Entry>)>,
+        found: &mut Vec<(Partition, Entry)>,
+    ) {
+        let entries: Vec<_> = chunks.into_iter().flat_map(|(_, entries)| entries).collect();
+        let bytes: usize = entries.iter().map(|entry| entry.chunk.len()).sum();
+        if let Some(mean) = bytes.checked_div(entries.len()) {
+            self.chunk_bytes = mean.max(self.chunk_bytes - self.chunk_bytes / 8);
+        }
+        if let Some(read) = self.partitions.get_mut(&partition) {
+            read.pause = Duration::ZERO;
+            read.count = if entries.len() >= read.count {
+                (read.count * GROWTH).min(READ_LIMIT)
+            } else {
+                (entries.len() * 2).max(1)
+            };
+        }
+        found.extend(entries.into_iter().map(|entry| (partition, entry)));
+    }
+
+    /// Most chunks that one read may ask for, so that all together bring about what one call gives.
+    fn most(&self) -> usize {
+        let busy = self.partitions.values().filter(|read| read.count > 1).count().max(1);
+        let fitting = READ_BYTES / self.chunk_bytes.max(1);
+        (fitting.min(READ_LIMIT) / busy).max(1)
+    }
+}
+
+impl Read {
+    fn new() -> Self {
+        Self {
+            after: EntryId::default(),
+            serial: 0,
+            node: None,
+            abort: None,
+            count: 1,
+            pause: Duration::ZERO,
+        }
+    }
+
+    fn give_up(&mut self) {
+        if let Some(abort) = self.abort.take() {
+            abort.abort();
+        }
+    }
+}
+
+/// A read under way.
+struct Reading {
+    cluster: Arc<Cluster>,
+    node: Option<Arc<Node>>,
+    keys: Keys,
+    cursor: (Partition, EntryId),
+    count: usize,
+    pause: Duration,
+}
+
+impl Reading {
+    async fn run(self) -> Result<RawStreams, Failure> {
+        sleep(self.pause).await;
+        let Some(node) = self.node else { return Err(super::nobody()) };
+        let read = xread(&self.keys, &[self.cursor], self.count, Some(WAIT));
+        match node.wait(&read, WAIT).await {
+            // The slot is on its way to another server: its keys are here or there.
+            Err(Failure::Redis(error))
+                if matches!(Redirect::of(&error), Some(Redirect::Ask(_))) =>
+            {
+                sleep(PAUSES.0).await;
+                let read = xread(&self.keys, &[self.cursor], self.count, None);
+                let found = self.cluster.one(&read, false).await?;
+                Ok(::redis::from_redis_value(found).map_err(::redis::RedisError::from)?)
+            }
+            result => result,
+        }
+    }
+}
