@@ -44,7 +44,7 @@ async fn the_backlog_of_a_deleted_sink_is_dropped_with_reports() {
     assert_eq!(verdict.dropped, ids.into_iter().collect(), "all that waited, and nothing else");
     assert!(verdict.duplicates <= unsettled);
     let drops = stack.servers().dropped().await;
-    assert!(drops.iter().all(|drop| drop.reason() == DropReason::SinkDeleted));
+    assert!(drops.iter().all(|drop| drop.reason == DropReason::SinkDeleted));
     queue_is_empty(&mut stack).await;
     assert_eq!(stack.servers().parked_events().await, 0);
 }

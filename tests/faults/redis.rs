@@ -5,9 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use millrace_testkit::{receiver::Receiver, redis::ServerOptions};
+use millrace_proto::v1::Event;
+use millrace_testkit::{
+    eventually,
+    receiver::{Answer, Receiver},
+    redis::ServerOptions,
+};
 use millrace_tests::{
-    Kind, Load, Mode, Options, Random, Stack, Verdict, arrivals::queue_is_empty, scaled,
+    Kind, Load, Mode, Options, Random, Stack, Verdict, arrivals::queue_is_empty, event, scaled,
 };
 use tokio::time::sleep;
 
@@ -162,4 +167,14 @@ async fn heals_within_5_s(forget: impl AsyncFn(&mut Stack)) {
     let lost = published.acknowledged.difference(&receiver.accepted_ids()).count();
     println!("{} acknowledged, {lost} of them not arrived", published.acknowledged.len());
     queue_is_empty(&mut stack).await;
+    // Reports find their way, too.
+    receiver.answer("/tenant-100", Answer::status(404));
+    let refused = Event { account_sid: accounts[0].clone(), ..event("refused") };
+    stack.platform_publishers()[0].publish(vec![refused]).await.expect("the router answers");
+    let servers = &*stack.servers();
+    eventually("the report of what is refused is kept", || async {
+        let dropped = servers.dropped().await;
+        dropped.iter().any(|it| it.kept && it.event_id == "refused").then_some(())
+    })
+    .await;
 }

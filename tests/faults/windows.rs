@@ -2,8 +2,12 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use millrace_testkit::receiver::{Answer, Receiver};
-use millrace_tests::{Load, Mode, Options, Stack, Verdict, arrivals::queue_is_empty, scaled};
+use millrace_proto::internal::DropReason;
+use millrace_testkit::{
+    eventually,
+    receiver::{Answer, Receiver},
+};
+use millrace_tests::{Kind, Load, Mode, Options, Stack, Verdict, arrivals::queue_is_empty, scaled};
 use tokio::time::sleep;
 
 #[tokio::test]
@@ -22,7 +26,10 @@ async fn what_is_never_taken_is_dropped_with_a_report_after_its_window() {
     sick.answer("/tenant-12", Answer::status(500));
     down.stop().await;
     let load = Load::start(stack.platform_publishers(), &accounts);
+    // Reports wait for control-plane, and nobody waits for it.
+    stack.process(Kind::ControlPlane).kill();
     sleep(Duration::from_secs(scaled(6, 120))).await;
+    stack.process(Kind::ControlPlane).restart().await;
     let verdict = Verdict::of(&mut stack, load, &[&well, &sick]).await;
     assert!(distrusted.requests().is_empty(), "nothing is sent to whom is not trusted");
     let taken = well.accepted_ids();
@@ -31,5 +38,13 @@ async fn what_is_never_taken_is_dropped_with_a_report_after_its_window() {
     assert_eq!(verdict.dropped, never, "all of the others, and only those");
     assert_eq!((well.duplicates(), taken.len() * 3), (0, never.len()));
     queue_is_empty(&mut stack).await;
+    let servers = &*stack.servers();
+    eventually("all reports are kept", || async {
+        servers.dropped().await.iter().all(|drop| drop.kept).then_some(())
+    })
+    .await;
+    let kept = servers.dropped().await;
+    assert_eq!(kept.len(), never.len(), "each is kept once");
+    assert!(kept.iter().all(|drop| drop.reason == DropReason::Expired));
     assert_eq!(stack.servers().parked_events().await, 0);
 }

@@ -40,6 +40,7 @@ pub use self::{
     port::free_port,
     process::{Process, Spec},
     publisher::{Publisher, authorized, channel},
+    queue::Dropped,
     random::Random,
     rest::{Answer, Rest},
     scale::scaled,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use millrace_domain::Partition;
-use millrace_proto::internal::{DropReport, DropReports};
+use millrace_proto::internal::{DropReason, DropReport, DropReports};
 use millrace_queue::{EntryId, Queue, RedisOptions, RedisQueue, chunk};
 use prost::Message;
 
@@ -88,15 +88,42 @@ impl Servers {
         found
     }
 
-    /// The reports of dropped events that stand in the queue.
+    /// The reports of dropped events, those that control-plane keeps, and those that still stand in
+    /// the queue. One that is on its way from here to there is given once or twice.
     ///
     /// # Panics
-    /// If Redis does not answer, or a report is none.
-    pub async fn dropped(&self) -> Vec<DropReport> {
+    /// If Redis or Postgres does not answer, or a report is none.
+    pub async fn dropped(&self) -> Vec<Dropped> {
         let reports = self.redis.drops(PARTITIONS).await.expect("Redis answers");
         let decode = |body: Vec<u8>| DropReports::decode(&*body).expect("a report").drops;
-        reports.into_iter().flat_map(decode).collect()
+        let dropped = |report: DropReport| Dropped {
+            reason: report.reason(),
+            event_id: report.event_id,
+            kept: false,
+        };
+        let waiting: Vec<_> = reports.into_iter().flat_map(decode).map(dropped).collect();
+        let sql = "SELECT concat(reason, ' ', event_id) FROM dropped_events";
+        let kept = self.database.texts(sql).await.expect("Postgres answers");
+        kept.iter().map(|row| kept_drop(row)).chain(waiting).collect()
     }
+}
+
+/// An event that was dropped with a report.
+#[derive(Clone, Debug)]
+pub struct Dropped {
+    /// Its id.
+    pub event_id: String,
+    /// Why.
+    pub reason: DropReason,
+    /// Whether the report is where accounts read it; otherwise it still stands in the queue.
+    pub kept: bool,
+}
+
+fn kept_drop(row: &str) -> Dropped {
+    let (reason, event_id) = row.split_once(' ').expect("two columns");
+    let reason: i32 = reason.parse().expect("a number");
+    let reason = DropReason::try_from(reason).expect("a reason");
+    Dropped { event_id: event_id.to_owned(), reason, kept: true }
 }
 
 fn partitions() -> impl Iterator<Item = Partition> {

@@ -31,7 +31,7 @@ pub struct Servers {
     pub(crate) redis: Redis,
     gate: Option<Gate>,
     /// Dropped last: the processes are gone by then.
-    _database: Database,
+    pub(crate) database: Database,
 }
 
 /// A process, and where it serves.
@@ -74,15 +74,8 @@ pub(crate) async fn start(identity: &Identity, options: Options, directory: &Pat
         directory: directory.to_owned(),
     };
     let (routers, deliverers) = (Vec::new(), Vec::new());
-    let mut servers = Servers {
-        control_plane: None,
-        routers,
-        deliverers,
-        plan,
-        redis,
-        gate: None,
-        _database: database,
-    };
+    let mut servers =
+        Servers { control_plane: None, routers, deliverers, plan, redis, gate: None, database };
     servers.migrate().await;
     servers.start_control_plane().await;
     if options.gate {

@@ -70,6 +70,18 @@ impl Database {
         Ok(u64::try_from(ended)?)
     }
 
+    /// Runs a query of one column of text, and gives its rows.
+    ///
+    /// # Errors
+    /// If the server does not answer, or with an error.
+    pub async fn texts(&self, sql: &str) -> Result<Vec<String>> {
+        let mut connection = PgConnection::connect(&self.url).await?;
+        let sql = AssertSqlSafe(sql.to_owned());
+        let rows = sqlx::query_scalar(sql).fetch_all(&mut connection).await?;
+        connection.close().await?;
+        Ok(rows)
+    }
+
     async fn make() -> Result<Self> {
         if let Some(url) = std::env::var(URL_VARIABLE).ok().filter(|url| !url.is_empty()) {
             return Self::on(url.trim_end_matches('/').to_owned(), None).await;
