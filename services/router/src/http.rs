@@ -1,42 +1,38 @@
 //! The HTTP face: CloudEvents over HTTP at `POST /v1/Events`, structured, batched and binary
 //! (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md>).
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    body::{Body, Bytes},
+    body::Body,
     extract::{Extension, RawQuery, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::post,
 };
-use bytes::BytesMut;
-use http_body_util::BodyExt;
 use millrace_domain::{Refusal, RefusalCode, event::CloudEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::{
-    intake::{Charge, reading_problem},
+    intake::Charge,
     metrics,
-    publish::{Batch, EVENTS_MAX, Outcome, PUBLISH_MAX_BYTES, PublishResult, Publisher},
+    publish::{Batch, EVENTS_MAX, Outcome, PublishResult, Publisher},
     status::{Problem, retry_later},
 };
 
 mod binary;
+mod body;
 
-/// Most bytes of a body that are read only to be forgotten.
-const FORGOTTEN_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// The parameter that asks that events be left out that are known.
 const DEDUPLICATE: &str = "deduplicate";
-/// Longest time spent on that.
-const FORGET_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The routes of this face.
 pub(crate) fn routes(publisher: Arc<Publisher>) -> Router {
-    Router::new().route("/v1/Events", post(events)).with_state(publisher)
+    let events = post(events).fallback(|| async { Problem::Method });
+    Router::new().route("/v1/Events", events).with_state(publisher)
 }
 
 async fn events(
@@ -47,10 +43,19 @@ async fn events(
     body: Body,
 ) -> Result<Response, Problem> {
     let started = Instant::now();
-    let opened = publisher.open(&headers).await?;
+    let opened = match publisher.open(&headers).await {
+        Ok(opened) => opened,
+        Err(problem) => {
+            // Who may publish is to read when to come back.
+            if problem.come_back().is_some() {
+                body::forget(&headers, body, &charge).await;
+            }
+            return Err(problem);
+        }
+    };
     let mode = Mode::of(&headers)?;
     let deduplicate = deduplicate(query.as_deref())?;
-    let body = read(&headers, body).await?;
+    let body = body::read(&headers, body, &charge).await?;
     let mut batch = publisher.batch(&opened, "accountsid", deduplicate);
     mode.gather(&headers, &body, &mut batch)?;
     let results = publisher.publish(batch, charge).await;
@@ -89,6 +94,13 @@ enum Mode {
 
 impl Mode {
     fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let encoding = headers.get(header::CONTENT_ENCODING);
+        if encoding.is_some_and(|encoding| encoding != "identity") {
+            return Err(Problem::MediaType(
+                "content-encoding",
+                "is not read: send the body as it is, not compressed",
+            ));
+        }
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
         let attributes = || headers.keys().any(|name| name.as_str().starts_with("ce-"));
@@ -98,6 +110,7 @@ impl Mode {
             _ if attributes() => Ok(Self::Binary),
             "application/json" => Ok(Self::Plain),
             _ => Err(Problem::MediaType(
+                "content-type",
                 "must be `application/cloudevents+json`, `application/cloudevents-batch+json`, or `application/json` with `ce-` headers",
             )),
         }
@@ -154,59 +167,6 @@ fn array(body: &[u8]) -> Result<Vec<&RawValue>, Problem> {
         )));
     }
     Ok(events)
-}
-
-/// Reads a body, unless it is too large, which is told before all of it has come.
-async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Problem> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if announced
-        .and_then(|text| text.parse().ok())
-        .is_some_and(|bytes: u64| bytes > PUBLISH_MAX_BYTES as u64)
-    {
-        return Err(refuse(headers, body).await);
-    }
-    let mut first: Option<Bytes> = None;
-    let mut rest = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| reading_problem(&error))?;
-        let Ok(data) = frame.into_data() else { continue };
-        let so_far = first.as_ref().map_or(0, Bytes::len) + rest.len();
-        if so_far + data.len() > PUBLISH_MAX_BYTES {
-            return Err(refuse(headers, body).await);
-        }
-        match first {
-            None => first = Some(data),
-            Some(_) => rest.extend_from_slice(&data),
-        }
-    }
-    let first = first.unwrap_or_default();
-    if rest.is_empty() {
-        return Ok(first); // nearly always: what came in one piece is not copied
-    }
-    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
-    whole.extend_from_slice(&first);
-    whole.extend_from_slice(&rest);
-    Ok(whole.freeze())
-}
-
-/// Refuses a body that is too large. What has been sent already is read and forgotten, within bounds: a server that closes
-/// while its peer still sends takes the answer away with the rest.
-async fn refuse(headers: &HeaderMap, mut body: Body) -> Problem {
-    let forget = async {
-        let mut forgotten = 0;
-        while forgotten < FORGOTTEN_MAX_BYTES
-            && let Some(Ok(frame)) = body.frame().await
-        {
-            forgotten += frame.data_ref().map_or(0, Bytes::len);
-        }
-    };
-    // Who waits for leave to send has sent nothing.
-    if !headers.contains_key(header::EXPECT) {
-        // Too slow or not, the answer is the same.
-        timeout(FORGET_TIMEOUT, forget).await.ok();
-    }
-    let message = format!("a publish is at most {PUBLISH_MAX_BYTES} bytes; split it");
-    Problem::Refused(Refusal::too_large("", message))
 }
 
 /// The body of an answer.

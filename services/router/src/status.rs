@@ -33,8 +33,10 @@ pub(crate) enum Problem {
     Pressed,
     /// The body did not come to its end in time.
     TooSlow,
-    /// The body is of a kind that is not read.
-    MediaType(&'static str),
+    /// The body is of a kind that is not read: the header that says so, and what it must be.
+    MediaType(&'static str, &'static str),
+    /// The method is none of this path.
+    Method,
     /// The request is wrong or too large.
     Refused(Refusal),
 }
@@ -47,7 +49,8 @@ impl Problem {
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Overloaded | Self::Pressed => StatusCode::TOO_MANY_REQUESTS,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::MediaType(..) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Refused(refusal) if refusal.code == RefusalCode::TooLarge => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
@@ -62,14 +65,14 @@ impl Problem {
             Self::Unavailable(_) => "unavailable",
             Self::Overloaded | Self::Pressed => "resource_exhausted",
             Self::TooSlow => "deadline_exceeded",
-            Self::MediaType(_) => "invalid_argument",
+            Self::MediaType(..) | Self::Method => "invalid_argument",
             Self::Refused(refusal) => refusal.code.as_str(),
         }
     }
 
     fn field(&self) -> &str {
         match self {
-            Self::MediaType(_) => "content-type",
+            Self::MediaType(field, _) => field,
             Self::Refused(refusal) => &refusal.field,
             _ => "",
         }
@@ -77,7 +80,8 @@ impl Problem {
 
     fn message(&self) -> &str {
         match self {
-            Self::Unauthenticated(message) | Self::MediaType(message) => message,
+            Self::Unauthenticated(message) | Self::MediaType(_, message) => message,
+            Self::Method => "events are published by `POST`",
             Self::Denied(message) | Self::Unavailable(message) => message,
             Self::Overloaded => "too much is being published at once; try again later",
             Self::Pressed => {
@@ -89,7 +93,7 @@ impl Problem {
     }
 
     /// When the same request may be sent again; `None`: it would be refused again.
-    fn come_back(&self) -> Option<Duration> {
+    pub(crate) fn come_back(&self) -> Option<Duration> {
         match self {
             Self::Unavailable(_) | Self::Overloaded => Some(RETRY_AFTER),
             Self::Pressed => Some(RETRY_AFTER_PRESSURE),
@@ -113,7 +117,7 @@ impl Problem {
             Self::Unavailable(_) | Self::TooSlow => RefusalCode::Unavailable,
             Self::Overloaded | Self::Pressed => RefusalCode::ResourceExhausted,
             Self::Unauthenticated(_) | Self::Denied(_) => RefusalCode::PermissionDenied,
-            Self::MediaType(_) => RefusalCode::InvalidArgument,
+            Self::MediaType(..) | Self::Method => RefusalCode::InvalidArgument,
         };
         let (field, message) = (self.field().to_owned(), self.message().to_owned());
         Refusal { code, field, message }
@@ -135,6 +139,9 @@ impl IntoResponse for Problem {
         metrics::refused(self.reason());
         if let Some(wait) = self.come_back() {
             retry_after(&mut response, wait);
+        }
+        if self == Self::Method {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
         }
         if matches!(self, Self::Unauthenticated(_)) {
             let scheme = HeaderValue::from_static("Basic realm=\"Millrace\"");
@@ -161,7 +168,7 @@ impl From<Problem> for Status {
             Problem::Unavailable(_) => Code::Unavailable,
             Problem::Overloaded | Problem::Pressed => Code::ResourceExhausted,
             Problem::TooSlow => Code::DeadlineExceeded,
-            Problem::MediaType(_) | Problem::Refused(_) => Code::InvalidArgument,
+            Problem::MediaType(..) | Problem::Method | Problem::Refused(_) => Code::InvalidArgument,
         };
         let mut details = ErrorDetails::new();
         if !problem.field().is_empty() {

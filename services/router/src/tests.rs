@@ -70,8 +70,16 @@ impl Fixture {
     }
 
     async fn send_to(&self, path: &str, head: &str, body: &[u8]) -> Answer {
+        self.ask(&format!("POST {path}"), head, body).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.ask(&format!("GET {path}"), "", b"").await
+    }
+
+    async fn ask(&self, what: &str, head: &str, body: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.expect("listens");
-        let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}\r\n");
+        let head = format!("{what} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}\r\n");
         stream.write_all(head.as_bytes()).await.expect("sent");
         stream.write_all(body).await.expect("sent");
         let mut answer = Vec::new();

@@ -102,6 +102,18 @@ async fn what_is_no_publish_is_told_what_would_be_one() {
     assert_eq!((single.status, &single.body["results"][0]["id"]), (400, &Value::Null));
     let kind = router.post("text/plain", "hello").await;
     assert_eq!((kind.status, &kind.body["field"]), (415, &json!("content-type")));
+    let headers = format!("authorization: {}\r\ncontent-encoding: gzip\r\n", own());
+    let packed = router.post_with(&headers, BATCHED, "x").await;
+    assert_eq!((packed.status, &packed.body["field"]), (415, &json!("content-encoding")));
+}
+
+#[tokio::test]
+async fn another_method_is_told_which() {
+    let router = Fixture::start().await;
+    let answer = router.get("/v1/Events").await;
+    assert_eq!(answer.status, 405);
+    assert!(answer.head.contains("allow: post"), "{}", answer.head);
+    assert!(answer.body["message"].as_str().is_some_and(|text| text.contains("POST")));
 }
 
 #[tokio::test]

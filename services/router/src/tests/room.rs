@@ -23,6 +23,9 @@ async fn above_the_high_water_mark_all_publishes_are_told_to_come_back() {
     .await;
     assert!(refused.head.contains("retry-after: 5"));
     assert_eq!(refused.body["code"], "resource_exhausted");
+    let large = "x".repeat(3_000_000);
+    let refused = router.post("application/json", &large).await;
+    assert_eq!(refused.status, 429, "told to who sends much, too");
     let refused = router.publish(&own(), &[], vec![paid("1")]).await.expect_err("refused");
     assert_eq!(refused.code(), Code::ResourceExhausted);
     let retry = refused.get_error_details().retry_info().and_then(|info| info.retry_delay);
