@@ -3,11 +3,13 @@
 mod delivers;
 mod down;
 mod projects;
+mod publishes;
 mod refuses_bodies;
 mod refuses_events;
 mod refuses_resources;
 mod refuses_settings;
 mod retries;
+mod room;
 mod shutdown;
 
 use millrace_tests::arrivals;
