@@ -13,7 +13,7 @@ pub(crate) fn sink(sink: &v1::Sink) -> Value {
         }
         None => (Value::Null, Value::Null),
     };
-    json!({
+    let mut json = json!({
         "sid": sink.sid,
         "account_sid": sink.account_sid,
         "description": sink.description,
@@ -23,7 +23,20 @@ pub(crate) fn sink(sink: &v1::Sink) -> Value {
         "signing_secret": sink.signing_secret,
         "date_created": time(sink.create_time.as_ref()),
         "date_updated": time(sink.update_time.as_ref()),
-    })
+    });
+    let set = |number: u32| (number > 0).then(|| Value::from(number));
+    let settings = [
+        ("paused", sink.paused.then_some(Value::Bool(true))),
+        ("rate_limit", set(sink.rate_limit)),
+        ("max_concurrency", set(sink.max_concurrency)),
+        ("delivery_window", sink.delivery_window.map(|window| window.seconds.into())),
+    ];
+    for (name, value) in settings {
+        if let Some(value) = value {
+            json[name] = value;
+        }
+    }
+    json
 }
 
 /// A subscription with its types.
@@ -122,6 +135,7 @@ mod tests {
                 batch_events: true,
             })),
             status: v1::SinkStatus::Active.into(),
+            rate_limit: 7,
             create_time: Some(prost_types::Timestamp { seconds: 1_767_323_045, nanos: 5 }),
             ..v1::Sink::default()
         };
@@ -130,6 +144,7 @@ mod tests {
         assert_eq!(json["sink_configuration"]["method"], "POST");
         assert_eq!(json["sink_configuration"]["destination"], "https://u:p@a.example/x");
         assert_eq!(json["status"], "active");
+        assert_eq!((&json["rate_limit"], json.get("paused")), (&7.into(), None));
         assert_eq!(json["date_created"], "2026-01-02T03:04:05Z");
         assert_eq!(destination(&wire), "https://u:***@a.example/x");
     }

@@ -18,7 +18,12 @@ use crate::client::{
     shape,
 };
 
-/// Create, list, show and delete sinks: where events are delivered.
+mod delivery;
+mod update;
+
+use self::{delivery::LimitsArgs, update::UpdateArgs};
+
+/// Create, list, show, change and delete sinks: where events are delivered.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct SinksArgs {
@@ -34,7 +39,9 @@ const EXAMPLES: &str = "\
 Examples:
   millrace sinks create --webhook https://example.com/events --batch --description 'billing'
   millrace sinks create --type webhook --configuration '{\"destination\":\"https://example.com\",\"method\":\"GET\"}' --description 'by query'
-  millrace sinks list --in-use --json";
+  millrace sinks list --in-use --json
+  millrace sinks update DG… --rate-limit 50 --delivery-window 24h
+  millrace sinks update DG… --paused";
 
 #[derive(clap::Subcommand)]
 enum SinkCommand {
@@ -57,6 +64,8 @@ enum SinkCommand {
         #[arg(value_name = "DG…")]
         sid: String,
     },
+    /// Change a sink in place: pause it, limit it, deliver elsewhere.
+    Update(UpdateArgs),
     /// Delete sinks that no subscription uses.
     Delete {
         /// The sinks' SIDs.
@@ -85,6 +94,11 @@ struct CreateArgs {
     /// The type that the configuration is for.
     #[arg(long = "type", id = "type", requires = "configuration", value_name = "TYPE")]
     sink_type: Option<TypeArg>,
+    /// Send nothing until `sinks update --resume`; events are kept for their window.
+    #[arg(long)]
+    paused: bool,
+    #[command(flatten)]
+    limits: LimitsArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -93,6 +107,15 @@ enum MethodArg {
     Post,
     #[value(name = "GET")]
     Get,
+}
+
+impl MethodArg {
+    fn wire(self) -> v1::WebhookMethod {
+        match self {
+            Self::Get => v1::WebhookMethod::Get,
+            Self::Post => v1::WebhookMethod::Post,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -150,6 +173,7 @@ pub(crate) async fn run(args: SinksArgs) -> anyhow::Result<ExitCode> {
             let found = found.map_err(|s| explain(&s, &format!("get the sink `{sid}`")))?;
             show(&args.output, found.into_inner().sink)?;
         }
+        SinkCommand::Update(update) => show(&args.output, Some(update.run(&mut client).await?))?,
         SinkCommand::Delete { sids } => {
             for sid in sids {
                 let request = v1::DeleteSinkRequest { sid: sid.clone() };
@@ -187,20 +211,20 @@ fn new_sink(create: &CreateArgs) -> anyhow::Result<v1::Sink> {
     let configuration = match (&create.webhook, &create.configuration, create.sink_type) {
         (Some(destination), ..) => Configuration::Webhook(v1::WebhookConfiguration {
             destination: destination.clone(),
-            method: match create.method {
-                MethodArg::Get => v1::WebhookMethod::Get.into(),
-                MethodArg::Post => v1::WebhookMethod::Post.into(),
-            },
+            method: create.method.wire().into(),
             batch_events: create.batch,
         }),
         (None, Some(json), Some(sink_type)) => configuration(sink_type, json)?,
         (None, ..) => anyhow::bail!("give --webhook URL, or --configuration JSON with --type"),
     };
-    Ok(v1::Sink {
+    let mut sink = v1::Sink {
         description: create.description.clone(),
         configuration: Some(configuration),
+        paused: create.paused,
         ..v1::Sink::default()
-    })
+    };
+    create.limits.apply(&mut sink);
+    Ok(sink)
 }
 
 /// Reads `SinkConfiguration`. Whether its values are right is for the server to say.
@@ -267,17 +291,21 @@ fn show(output: &OutputArgs, sink: Option<v1::Sink>) -> anyhow::Result<()> {
     if output.json {
         return output::json(&json);
     }
-    output::line(&output::fields(vec![
+    let mut fields = vec![
         ("sid", sink.sid.clone()),
         ("description", sink.description.clone()),
         ("type", sink.configuration.as_ref().map(shape::type_of).unwrap_or_default().to_owned()),
         ("configuration", json["sink_configuration"].to_string()),
         ("status", shape::word(sink.status().as_str_name(), "SINK_STATUS_")),
+    ];
+    fields.extend(delivery::fields(&sink));
+    fields.extend([
         ("signing secret", sink.signing_secret.clone()),
         ("account", sink.account_sid.clone()),
         ("created", shape::time(sink.create_time.as_ref())),
         ("updated", shape::time(sink.update_time.as_ref())),
-    ]))
+    ]);
+    output::line(&output::fields(fields))
 }
 
 fn show_list(output: &OutputArgs, sinks: &[v1::Sink]) -> anyhow::Result<()> {
