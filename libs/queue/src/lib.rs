@@ -280,6 +280,10 @@ pub trait Queue: Send + Sync + 'static {
     /// [`Error::Stale`] if `token` does not hold the partition: nothing is changed.
     async fn note(&self, partition: Partition, token: Token, notes: &[(Place, u32)]) -> Result<()>;
 
+    /// Where the owner of a partition is: the address that its process had announced last when it took the lease. `None`: nobody
+    /// owns it now.
+    async fn owner_of(&self, partition: Partition) -> Result<Option<String>>;
+
     /// The queue's time, by which windows and due times run.
     async fn now(&self) -> Result<Timestamp>;
 

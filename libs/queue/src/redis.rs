@@ -253,6 +253,10 @@ impl Queue for RedisQueue {
         self.note_places(partition, token, notes).await
     }
 
+    async fn owner_of(&self, partition: Partition) -> Result<Option<String>> {
+        self.address_of_owner(partition).await
+    }
+
     async fn now(&self) -> Result<Timestamp> {
         self.time().await
     }

@@ -77,6 +77,8 @@ pub struct SqliteQueue {
     appended: watch::Receiver<u64>,
     clock: Arc<Clock>,
     members: Mutex<BTreeMap<String, (String, i64)>>,
+    /// Where who announced itself last is.
+    address: Mutex<Arc<str>>,
     /// Accounts that are full, and until when.
     full: Mutex<HashMap<AccountSid, i64>>,
     max_bytes: Option<u64>,
@@ -118,6 +120,7 @@ impl SqliteQueue {
             appended: seen,
             clock,
             members: Mutex::default(),
+            address: Mutex::default(),
             full: Mutex::default(),
             max_bytes: options.max_bytes,
             shares: Shares::default(),
@@ -192,6 +195,8 @@ impl Queue for SqliteQueue {
 
     async fn announce(&self, member: &Member, lease: Duration) -> Result<Vec<Member>> {
         let now = self.clock.now();
+        *self.address.lock().unwrap_or_else(PoisonError::into_inner) =
+            member.address.as_str().into();
         let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
         members.insert(member.id.clone(), (member.address.clone(), now.plus(lease).as_millis()));
         members.retain(|_, (_, until)| *until > now.as_millis());
@@ -212,7 +217,8 @@ impl Queue for SqliteQueue {
         token: Token,
         lease: Duration,
     ) -> Result<Vec<Ownership>> {
-        self.change_leases(partitions, token, Change::Acquire(lease)).await
+        let address = self.address.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.change_leases(partitions, token, Change::Acquire(lease, address)).await
     }
 
     async fn renew(
@@ -238,6 +244,10 @@ impl Queue for SqliteQueue {
         let work = (partition, token, notes.to_vec());
         let noted = self.ask(work, Job::Note, || format!("note suspects of {}", partition.0));
         if noted.await? { Ok(()) } else { Err(Error::Stale) }
+    }
+
+    async fn owner_of(&self, partition: Partition) -> Result<Option<String>> {
+        self.ask(partition, Job::Owner, || format!("find the owner of {}", partition.0)).await
     }
 
     async fn now(&self) -> Result<Timestamp> {

@@ -18,6 +18,7 @@ pub async fn owners(fixture: &dyn Fixture) {
     a_lease_ends_and_its_token_has_lost(&*fixture.fresh().await.open().await).await;
     a_renewed_lease_lasts(&*fixture.fresh().await.open().await).await;
     members_are_listed_until_they_are_gone(&*fixture.fresh().await.open().await).await;
+    owners_are_found_while_they_own(&*fixture.fresh().await.open().await).await;
 }
 
 async fn one_of_many_gets_the_lease(queue: Arc<dyn Queue>) {
@@ -94,4 +95,24 @@ async fn members_are_listed_until_they_are_gone(queue: &dyn Queue) {
         queue.announce(&moved, LONG).await.expect("announce") == [moved.clone()]
     })
     .await;
+}
+
+async fn owners_are_found_while_they_own(queue: &dyn Queue) {
+    let find = || async { queue.owner_of(HOME).await.expect("owner") };
+    assert_eq!(find().await, None, "nobody owns it");
+    let member = |address: &str| Member { id: "a".into(), address: address.into() };
+    queue.announce(&member("[::1]:8082"), LONG).await.expect("announce");
+    let holder = owner(queue).await;
+    assert_eq!(find().await.as_deref(), Some("[::1]:8082"));
+    queue.renew(&[HOME], holder, LONG).await.expect("renew");
+    assert_eq!(find().await.as_deref(), Some("[::1]:8082"), "renewing keeps it");
+    queue.release(&[HOME], token()).await.expect("release");
+    assert!(find().await.is_some(), "another releases nothing");
+    queue.release(&[HOME], holder).await.expect("release");
+    assert_eq!(find().await, None, "it was released");
+    queue.announce(&member("10.0.0.1:8082"), LONG).await.expect("announce");
+    queue.acquire(&[HOME], token(), Duration::from_millis(50)).await.expect("acquire");
+    until("its lease is over", || async { find().await.is_none() }).await;
+    owner(queue).await;
+    assert_eq!(find().await.as_deref(), Some("10.0.0.1:8082"));
 }

@@ -92,6 +92,17 @@ impl RedisQueue {
         Ok(())
     }
 
+    pub(super) async fn address_of_owner(&self, partition: Partition) -> Result<Option<String>> {
+        let mut get = cmd("GET");
+        get.arg(self.keys.owner(partition));
+        let held: Option<String> =
+            self.link.query(&get).await.map_err(|failure| {
+                failure.during(|| format!("find the owner of {}", partition.0))
+            })?;
+        // A token and an address, as `acquire.lua` writes them.
+        Ok(held.and_then(|held| Some(held.split_once(' ')?.1.to_owned())))
+    }
+
     pub(super) async fn time(&self) -> Result<Timestamp> {
         let time = self.link.query(&cmd("TIME")).await;
         time.map(timestamp).map_err(|failure| failure.during(|| "ask for the time".into()))

@@ -54,6 +54,7 @@ pub(super) enum Job {
     /// `None`: the token is stale.
     Settle(Box<Ask<(Partition, Token, Settlement), Option<Settled>>>),
     Leases(Ask<(Vec<Partition>, Token, Change), Vec<Ownership>>),
+    Owner(Ask<Partition, Option<String>>),
     TakeReports(Ask<TakeReports, Vec<Report>>),
     Acknowledge(Ask<(ReportKind, Vec<(Partition, EntryId)>), ()>),
     /// False: the token is stale.
@@ -81,7 +82,11 @@ pub(super) struct TakeReports {
 impl Job {
     /// Tells whether it leaves nothing on disk: who takes or releases a partition is remembered, who renews is not.
     pub(super) fn is_in_memory(&self) -> bool {
-        matches!(self, Self::Leases(ask) if matches!(ask.work.2, Change::Renew(_)))
+        match self {
+            Self::Leases(ask) => matches!(ask.work.2, Change::Renew(_)),
+            Self::Owner(_) => true,
+            _ => false,
+        }
     }
 
     /// Tells who waits what came of it.
@@ -91,6 +96,7 @@ impl Job {
             Self::AppendNew(ask) => ask.tell(result),
             Self::Settle(ask) => ask.tell(result),
             Self::Leases(ask) => ask.tell(result),
+            Self::Owner(ask) => ask.tell(result),
             Self::TakeReports(ask) => ask.tell(result),
             Self::Acknowledge(ask) => ask.tell(result),
             Self::Note(ask) => ask.tell(result),

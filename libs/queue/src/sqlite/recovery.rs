@@ -21,7 +21,7 @@ pub(super) async fn remember(
     let held = ask.outcome().map(Vec::as_slice).unwrap_or_default();
     for (partition, ownership) in partitions.iter().zip(held) {
         let statement = match (change, ownership) {
-            (Change::Acquire(_), Ownership::Held) => {
+            (Change::Acquire(..), Ownership::Held) => {
                 "INSERT INTO owners (partition, token) VALUES (?1, ?2)
                 ON CONFLICT (partition) DO UPDATE SET
                 unclean = unclean OR coalesce(token <> excluded.token, 0), token = excluded.token"

@@ -117,6 +117,7 @@ impl Writer {
                         recovery::remember(to, ask).await?;
                     }
                 }
+                Job::Owner(_) => self.change_leases(job),
                 Job::Note(ask) => {
                     let (partition, token, notes) = &ask.work;
                     let holds = self.leases.holds(*partition, *token, self.clock.now_ms());
@@ -192,12 +193,20 @@ impl Writer {
         Ok(!rows.is_empty())
     }
 
+    /// Changes leases, or looks at them, in memory.
     fn change_leases(&mut self, job: &mut Job) {
-        if let Job::Leases(ask) = job {
-            let (partitions, token, change) = &ask.work;
-            let now_ms = self.clock.now_ms();
-            let held = self.leases.change(partitions, *token, *change, now_ms);
-            ask.note(held);
+        let now_ms = self.clock.now_ms();
+        match job {
+            Job::Leases(ask) => {
+                let (partitions, token, change) = &ask.work;
+                let held = self.leases.change(partitions, *token, change, now_ms);
+                ask.note(held);
+            }
+            Job::Owner(ask) => {
+                let owner = self.leases.address_of_owner(ask.work, now_ms).map(str::to_owned);
+                ask.note(owner);
+            }
+            _ => {}
         }
     }
 
