@@ -11,5 +11,6 @@ mod refuses_settings;
 mod retries;
 mod room;
 mod shutdown;
+mod status;
 
 use millrace_tests::arrivals;

@@ -20,7 +20,12 @@ pub mod v1 {
 /// What the services tell each other.
 #[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated")]
 pub mod internal {
-    tonic::include_proto!("millrace.internal.v1");
+    pub use self::v1::*;
+
+    /// As deep as its package, for the paths from it to `millrace.v1`.
+    mod v1 {
+        tonic::include_proto!("millrace.internal.v1");
+    }
 }
 
 /// Every descriptor, for gRPC reflection.

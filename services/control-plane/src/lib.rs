@@ -16,6 +16,7 @@ mod auth;
 mod catalog;
 mod commit;
 pub mod config;
+mod delivery;
 mod grpc;
 mod health;
 mod logs;
@@ -38,6 +39,7 @@ use accounts::Accounts;
 use auth::Auth;
 use catalog::Catalog;
 use commit::Commits;
+use delivery::Deliverers;
 use logs::Logs;
 use reports::quota::Quota;
 use sinks::Sinks;
@@ -125,6 +127,11 @@ pub async fn build(
             store: Arc::clone(&store),
             commits: commits.clone(),
             policy: checked.policy,
+            deliverers: Deliverers {
+                queue: queue.clone(),
+                partitions: settings.queue.partitions,
+                token: settings.internal.token.clone(),
+            },
         },
         subscriptions: Subscriptions {
             store: Arc::clone(&store),

@@ -24,6 +24,7 @@ mod listing;
 mod logs;
 mod request;
 mod schemas;
+mod sink_status;
 mod sinks;
 mod subscribed_events;
 mod subscriptions;
@@ -45,6 +46,7 @@ pub(crate) fn routes(app: Arc<App>) -> Router {
     let resources = Router::new()
         .route("/v1/Sinks", get(sinks::list).post(sinks::create))
         .route("/v1/Sinks/{sid}", get(sinks::fetch).post(sinks::update).delete(sinks::delete))
+        .route("/v1/Sinks/{sid}/Status", get(sink_status::fetch))
         .route("/v1/Sinks/{sid}/Test", post(sinks::test))
         .route("/v1/Sinks/{sid}/Validate", post(sinks::validate))
         .route("/v1/Sinks/{sid}/Attempts", get(logs::attempts_of_sink))

@@ -7,12 +7,14 @@ use millrace_domain::{
     destination::DestinationPolicy,
     sink::{SINKS_PER_ACCOUNT, check_description},
 };
+use millrace_proto::v1;
 use millrace_store::{Page, ResourceStore, SinkFilter};
 use url::Url;
 
 use crate::{
     auth::Caller,
     commit::{Commits, Committed},
+    delivery::Deliverers,
     random,
     status::{About, Failure, code},
 };
@@ -31,6 +33,7 @@ pub(crate) struct Sinks {
     pub(crate) store: Arc<dyn ResourceStore>,
     pub(crate) commits: Commits,
     pub(crate) policy: DestinationPolicy,
+    pub(crate) deliverers: Deliverers,
 }
 
 impl Sinks {
@@ -66,6 +69,17 @@ impl Sinks {
             Caller::Platform => self.store.sink_of_any(sid).await,
         }
         .map_err(of_store)
+    }
+
+    /// Tells how delivery to a sink goes that the caller may see.
+    pub(crate) async fn status(
+        &self,
+        caller: Caller,
+        sid: SinkSid,
+    ) -> Result<v1::DeliveryStatus, Failure> {
+        let sink = self.fetch(caller, sid).await?;
+        let status = self.deliverers.status_of(sink.account, sid).await?;
+        Ok(v1::DeliveryStatus { paused: sink.delivery.paused, ..status })
     }
 
     /// Lists up to `limit` sinks after `after`.

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use millrace_domain::secret::SecretHash;
+use millrace_domain::{Partition, SinkSid, secret::SecretHash};
 use millrace_proto::internal::{
-    ListPartitionsRequest, ListPartitionsResponse, delivery_service_server::DeliveryService,
+    GetSinkStatusRequest, GetSinkStatusResponse, ListPartitionsRequest, ListPartitionsResponse,
+    delivery_service_server::DeliveryService,
 };
 use tonic::{Request, Response, Status};
 
-use crate::{context::Context, ownership::Tenures};
+use crate::{context::Context, ownership::Tenures, status};
 
 /// Answers for one deliverer, to who knows the internal token.
 pub(crate) struct Delivery {
@@ -38,6 +39,33 @@ impl DeliveryService for Delivery {
             unsettled_bytes: bytes as u64,
         }))
     }
+
+    async fn get_sink_status(
+        &self,
+        request: Request<GetSinkStatusRequest>,
+    ) -> Result<Response<GetSinkStatusResponse>, Status> {
+        self.authorize(&request)?;
+        let (partition, sink) = asked(request.get_ref())?;
+        let tenure = self.tenures.of(partition).ok_or_else(|| {
+            Status::failed_precondition("the partition is not this deliverer's at the moment")
+        })?;
+        match status::of(&tenure, sink).await {
+            Ok(status) => Ok(Response::new(GetSinkStatusResponse { status: Some(status) })),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "cannot tell how a sink does");
+                Err(Status::unavailable("the queue does not answer: try again"))
+            }
+        }
+    }
+}
+
+/// Reads the partition and the sink that are asked about.
+fn asked(request: &GetSinkStatusRequest) -> Result<(Partition, SinkSid), Status> {
+    let partition = u16::try_from(request.partition)
+        .map_err(|_| Status::invalid_argument("partition: is no number of a partition"))?;
+    let sid = request.sink_sid.parse();
+    Ok((Partition(partition), sid.map_err(|_| Status::invalid_argument("sink_sid: is no SID"))?))
 }
 
 impl Delivery {

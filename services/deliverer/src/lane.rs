@@ -11,6 +11,7 @@ use millrace_domain::{SinkSid, Timestamp};
 use millrace_queue::{Class, ParkedId};
 use tokio::{sync::Notify, time::Instant};
 
+use self::pulse::Pulse;
 use crate::{config::DeliverySettings, parcel::Parcel};
 
 mod batch;
@@ -19,6 +20,7 @@ mod drain;
 mod outcome;
 mod pace;
 mod probe;
+pub(crate) mod pulse;
 pub(crate) mod run;
 mod send;
 mod telling;
@@ -29,6 +31,7 @@ pub(crate) struct Lane {
     pub(crate) sink: SinkSid,
     state: Mutex<State>,
     wake: Notify,
+    pub(crate) pulse: Pulse,
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +64,7 @@ impl Parked {
 
 impl Lane {
     pub(crate) fn new(sink: SinkSid) -> Self {
-        Self { sink, state: Mutex::default(), wake: Notify::new() }
+        Self { sink, state: Mutex::default(), wake: Notify::new(), pulse: Pulse::default() }
     }
 
     /// Adds a fresh parcel, or gives it back if the lane is full or closed.
@@ -99,6 +102,11 @@ impl Lane {
     /// Since when the oldest fresh parcel has waited.
     pub(crate) fn oldest_fresh(&self) -> Option<Instant> {
         self.lock().fresh.front().map(|parcel| parcel.arrived)
+    }
+
+    /// When the fresh parcel was accepted that came first.
+    pub(crate) fn oldest_accepted(&self) -> Option<Timestamp> {
+        self.lock().fresh.front().map(|parcel| parcel.accepted)
     }
 
     /// Parks what has waited longer than `linger`.

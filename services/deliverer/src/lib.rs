@@ -10,6 +10,7 @@
 //! | what waits, and where? | `backlog` |
 //! | who has as much waiting as it may? | `quota` |
 //! | what did the last owner die of? | `probation` |
+//! | how does a sink do? | `status`, `gauges` |
 //!
 //! The invariant: **a chunk leaves `ready` only when every (event, sink) in it is delivered, parked, quarantined or
 //! dropped with a report.** A retry is always a durable park, never a timer that holds the event.
@@ -43,6 +44,7 @@ mod budget;
 pub mod config;
 mod context;
 mod cursor;
+mod gauges;
 mod grpc;
 mod lane;
 mod ownership;
@@ -53,6 +55,8 @@ mod reader;
 mod report;
 mod settler;
 mod standing;
+mod status;
+mod tally;
 mod tenure;
 
 pub use config::Settings;
@@ -181,6 +185,11 @@ fn owner(settings: &Settings, cx: &Arc<Context>, tenures: &Arc<Tenures>) -> Owne
 }
 
 fn spawn(cx: &Arc<Context>, tenures: Arc<Tenures>, owner: Arc<Owner>, readiness: &Readiness) {
+    let (measured, measured_tenures) = (Arc::clone(cx), Arc::clone(&tenures));
+    cx.tasks.spawn("measure", |stopping| async move {
+        gauges::run(measured, measured_tenures, stopping).await;
+        Ok(())
+    });
     let (reading, reading_tenures) = (Arc::clone(cx), tenures);
     cx.tasks.spawn("read-chunks", |stopping| async move {
         reader::run(reading, reading_tenures, stopping).await;

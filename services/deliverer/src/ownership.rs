@@ -70,7 +70,13 @@ impl Tenures {
         self.changed.notify_waiters();
     }
 
-    fn all(&self) -> Vec<Arc<Tenure>> {
+    /// The tenure of a partition, a draining one included.
+    pub(crate) fn of(&self, partition: Partition) -> Option<Arc<Tenure>> {
+        self.lock().get(&partition).cloned()
+    }
+
+    /// All of them, draining ones included.
+    pub(crate) fn all(&self) -> Vec<Arc<Tenure>> {
         self.lock().values().cloned().collect()
     }
 }

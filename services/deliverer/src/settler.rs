@@ -119,6 +119,7 @@ impl Settler {
         settlement.drops.sinks = self.tenure.take_turns();
         if !backlog::is_empty(&settlement) {
             self.put(&settlement).await;
+            self.tenure.tally.settled(&settlement, cx.clock.now());
         }
         self.tenure.cursor.settled(finished.iter().filter_map(|chunk| match chunk.source {
             Source::Ready(id) => Some(id),

@@ -26,6 +26,7 @@ use crate::{
     probation::{self, Held, Probation, Vetted},
     quota::Parked,
     settler,
+    tally::Tally,
 };
 
 /// Reports that wait for a settlement at most; more are counted and forgotten.
@@ -55,6 +56,8 @@ pub(crate) struct Tenure {
     running: TaskTracker,
     settling: TaskTracker,
     breakers: Mutex<HashMap<SinkSid, breaker::State>>,
+    /// What is parked, for people.
+    pub(crate) tally: Tally,
     dirty: Mutex<HashSet<SinkSid>>,
     emptied: Mutex<HashMap<SinkSid, u64>>,
     reports: Mutex<Vec<AttemptReport>>,
@@ -97,6 +100,7 @@ impl Tenure {
             running: TaskTracker::new(),
             settling: TaskTracker::new(),
             breakers: Mutex::default(),
+            tally: Tally::load(&backlogs),
             dirty: Mutex::default(),
             emptied: Mutex::default(),
             reports: Mutex::default(),
@@ -317,6 +321,21 @@ impl Tenure {
 
     pub(crate) fn breakers(&self) -> HashMap<SinkSid, breaker::State> {
         lock(&self.breakers).clone()
+    }
+
+    /// The breaker of a sink.
+    pub(crate) fn breaker_of(&self, sink: SinkSid) -> breaker::State {
+        lock(&self.breakers).get(&sink).copied().unwrap_or_default()
+    }
+
+    /// The lane of a sink, if it has one.
+    pub(crate) fn lane_of(&self, sink: SinkSid) -> Option<Arc<Lane>> {
+        lock(&self.lanes).get(&sink).cloned()
+    }
+
+    /// How many sinks have a lane.
+    pub(crate) fn lanes(&self) -> usize {
+        lock(&self.lanes).len()
     }
 
     /// Tells lanes what was parked for them, and which chunks are not in hand any more.

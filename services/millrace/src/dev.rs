@@ -159,6 +159,7 @@ pub(crate) async fn start(args: DevArgs) -> anyhow::Result<Dev> {
     let router =
         millrace_router::build(&router, Arc::clone(&queue), router_watch.clone(), &process)?;
     deliverer.internal.token = token;
+    deliverer.deliverer.advertise = reached_at(address);
     deliverer.queue.partitions = PARTITIONS;
     deliverer.check()?;
     let deliverer =
@@ -226,18 +227,22 @@ async fn ensure_account(store: &dyn ResourceStore, identity: &Identity) -> anyho
     Ok(())
 }
 
+/// Where this process reaches its own server: one that listens on every address is reached on loopback.
+fn reached_at(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("127.0.0.1:{}", address.port())
+    } else {
+        address.to_string()
+    }
+}
+
 fn watch(
     address: SocketAddr,
     token: &MaskedSecret,
     view: View,
     process: &Process,
 ) -> anyhow::Result<Watch> {
-    // A server that listens on every address is reached on loopback.
-    let host = if address.ip().is_unspecified() {
-        format!("127.0.0.1:{}", address.port())
-    } else {
-        address.to_string()
-    };
+    let host = reached_at(address);
     let (client, watch) =
         Client::new(millrace_watch::connect(&format!("http://{host}"))?, token.reveal(), view)?;
     process.tasks.spawn("watch-configuration", |stopping| async move {

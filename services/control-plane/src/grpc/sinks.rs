@@ -49,6 +49,17 @@ impl SinkService for Face {
         .await
     }
 
+    async fn get_sink_status(
+        &self,
+        request: Request<v1::GetSinkStatusRequest>,
+    ) -> Result<Response<v1::GetSinkStatusResponse>, Status> {
+        self.within(request, |caller, request| async move {
+            let status = self.app.sinks.status(caller, sid("sid", &request.sid)?).await?;
+            Ok(Response::new(v1::GetSinkStatusResponse { status: Some(status) }))
+        })
+        .await
+    }
+
     async fn list_sinks(
         &self,
         request: Request<v1::ListSinksRequest>,

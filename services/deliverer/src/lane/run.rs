@@ -95,6 +95,7 @@ impl Runner {
             if stopping && self.attempts.is_empty() {
                 return;
             }
+            self.lane.pulse.set_in_flight(self.attempts.len());
             let busy = !self.attempts.is_empty() || !self.drained.is_empty();
             if busy {
                 idle_since = Instant::now();
@@ -193,6 +194,8 @@ impl Runner {
         };
         let Request { parcels, spec, started, probe } = request;
         let was_closed = self.is_closed();
+        let now = self.tenure.cx.clock.now();
+        self.lane.pulse.attempted(now, spec.configuration.sink_type(), &attempt);
         self.learn(&attempt, probe);
         self.tell(&Told { spec: &spec, attempt: &attempt, started, parcels: &parcels, was_closed });
         let discarded =

@@ -19,9 +19,10 @@ use crate::client::{
 };
 
 mod delivery;
+mod status;
 mod update;
 
-use self::{delivery::LimitsArgs, update::UpdateArgs};
+use self::{delivery::LimitsArgs, status::StatusArgs, update::UpdateArgs};
 
 /// Create, list, show, change and delete sinks: where events are delivered.
 #[derive(clap::Args)]
@@ -41,7 +42,8 @@ Examples:
   millrace sinks create --type webhook --configuration '{\"destination\":\"https://example.com\",\"method\":\"GET\"}' --description 'by query'
   millrace sinks list --in-use --json
   millrace sinks update DG… --rate-limit 50 --delivery-window 24h
-  millrace sinks update DG… --paused";
+  millrace sinks update DG… --paused
+  millrace sinks status DG… --watch";
 
 #[derive(clap::Subcommand)]
 enum SinkCommand {
@@ -64,6 +66,8 @@ enum SinkCommand {
         #[arg(value_name = "DG…")]
         sid: String,
     },
+    /// Show how delivery to a sink goes: breaker, backlog, rates, and what failed last.
+    Status(StatusArgs),
     /// Change a sink in place: pause it, limit it, deliver elsewhere.
     Update(UpdateArgs),
     /// Delete sinks that no subscription uses.
@@ -173,6 +177,7 @@ pub(crate) async fn run(args: SinksArgs) -> anyhow::Result<ExitCode> {
             let found = found.map_err(|s| explain(&s, &format!("get the sink `{sid}`")))?;
             show(&args.output, found.into_inner().sink)?;
         }
+        SinkCommand::Status(status) => status.run(&mut client, &args.output).await?,
         SinkCommand::Update(update) => show(&args.output, Some(update.run(&mut client).await?))?,
         SinkCommand::Delete { sids } => {
             for sid in sids {

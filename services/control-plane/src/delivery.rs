@@ -1,0 +1,90 @@
+//! How delivery to a sink goes: asked of the deliverer that owns the sink's partition, over internal gRPC.
+
+use std::time::Duration;
+
+use millrace_domain::{AccountSid, Partition, SinkSid};
+use millrace_proto::{
+    internal::{GetSinkStatusRequest, delivery_service_client::DeliveryServiceClient},
+    v1,
+};
+use millrace_runtime::config::MaskedSecret;
+use tonic::{Code, Request, metadata::AsciiMetadataValue, transport::Endpoint};
+
+use crate::{
+    queue::QueueHandle,
+    status::{Failure, Kind, code},
+};
+
+/// Longest wait for a connection to a deliverer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Longest wait for its answer.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// Owners asked before it is given up: a partition may move between looking its owner up and asking it.
+const OWNERS_ASKED: usize = 2;
+
+/// The deliverers, as the queue tells where they are.
+#[derive(Clone)]
+pub(crate) struct Deliverers {
+    pub(crate) queue: QueueHandle,
+    pub(crate) partitions: u16,
+    pub(crate) token: MaskedSecret,
+}
+
+impl Deliverers {
+    /// How delivery to a sink of `account` goes. UNAVAILABLE where nobody that serves it answers.
+    pub(crate) async fn status_of(
+        &self,
+        account: AccountSid,
+        sink: SinkSid,
+    ) -> Result<v1::DeliveryStatus, Failure> {
+        let partition = Partition::home_of(account, self.partitions);
+        let queue = self.queue.get()?;
+        for _ in 0..OWNERS_ASKED {
+            let owner = queue.owner_of(partition).await.map_err(|error| {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "cannot look up which deliverer serves a sink");
+                away("the queue does not answer")
+            })?;
+            let address = owner.ok_or_else(|| away("no deliverer serves this sink"))?;
+            if let Some(status) = self.ask(&address, partition, sink).await? {
+                return Ok(status);
+            }
+        }
+        Err(away("the sink is moving from one deliverer to another"))
+    }
+
+    /// Asks a deliverer; `None`: the partition is not its.
+    async fn ask(
+        &self,
+        address: &str,
+        partition: Partition,
+        sink: SinkSid,
+    ) -> Result<Option<v1::DeliveryStatus>, Failure> {
+        let silent = |error: &(dyn std::error::Error + 'static)| {
+            tracing::warn!(address, error, "a deliverer does not say how a sink does");
+            away("the deliverer that serves this sink does not answer")
+        };
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|error| silent(&error))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TIMEOUT);
+        let channel = endpoint.connect().await.map_err(|error| silent(&error))?;
+        let message =
+            GetSinkStatusRequest { partition: u32::from(partition.0), sink_sid: sink.to_string() };
+        let mut request = Request::new(message);
+        let bearer = format!("Bearer {}", self.token.reveal());
+        let bearer = AsciiMetadataValue::try_from(bearer).map_err(|error| silent(&error))?;
+        request.metadata_mut().insert("authorization", bearer);
+        match DeliveryServiceClient::new(channel).get_sink_status(request).await {
+            Ok(answer) => Ok(Some(answer.into_inner().status.unwrap_or_default())),
+            Err(status) if status.code() == Code::FailedPrecondition => Ok(None),
+            Err(status) => Err(silent(&status)),
+        }
+    }
+}
+
+/// UNAVAILABLE, and why.
+fn away(why: &str) -> Failure {
+    let message = format!("{why} at the moment: try again");
+    Failure::new(Kind::Unavailable, code::UNAVAILABLE, message)
+}
