@@ -108,31 +108,25 @@ impl<'a> CloudEvent<'a> {
 
     /// Writes the JSON structured form, with `dataschema` and `data` as given: the bytes that sinks get.
     pub fn to_json(&self, dataschema: Option<&str>, data: &str) -> Vec<u8> {
-        let mut out = Vec::with_capacity(256 + self.source.len() + data.len());
+        let mut out = Vec::with_capacity(512 + self.source.len() + data.len());
         out.extend_from_slice(br#"{"specversion":"1.0""#);
-        let mut attribute = |name: &str, value: &str| {
-            out.extend_from_slice(b",\"");
-            out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(b"\":");
-            out.extend_from_slice(value.as_bytes());
-        };
-        attribute("type", &quoted(&self.event_type));
-        attribute("source", &quoted(&self.source));
+        attribute(&mut out, "type", &self.event_type);
+        attribute(&mut out, "source", &self.source);
         if let Some(subject) = &self.subject {
-            attribute("subject", &quoted(subject));
+            attribute(&mut out, "subject", subject);
         }
-        attribute("id", &quoted(&self.id));
+        attribute(&mut out, "id", &self.id);
         if let Some(uri) = dataschema {
-            attribute("dataschema", &quoted(uri));
+            attribute(&mut out, "dataschema", uri);
         }
-        attribute("datacontenttype", r#""application/json""#);
+        member(&mut out, "datacontenttype", r#""application/json""#);
         if let Some(time) = &self.time {
-            attribute("time", &quoted(time));
+            attribute(&mut out, "time", time);
         }
         for (name, value) in &self.extensions {
-            attribute(name, value);
+            member(&mut out, name, value);
         }
-        attribute("data", data);
+        member(&mut out, "data", data);
         out.push(b'}');
         out
     }
@@ -193,6 +187,24 @@ pub fn check_content_type(content_type: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::invalid("datacontenttype", "must be `application/json`: only JSON data is routed"))
+}
+
+/// Writes a member whose value is JSON already.
+fn member(out: &mut Vec<u8>, name: &str, json: &str) {
+    key(out, name);
+    out.extend_from_slice(json.as_bytes());
+}
+
+/// Writes a member whose value is a text, straight to where it belongs.
+fn attribute(out: &mut Vec<u8>, name: &str, value: &str) {
+    key(out, name);
+    serde_json::to_writer(out, value).expect("a string is always JSON");
+}
+
+fn key(out: &mut Vec<u8>, name: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
 }
 
 /// JSON text of a string.
