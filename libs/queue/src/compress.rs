@@ -30,7 +30,7 @@ pub(crate) async fn compress_parks(parks: &[Park]) -> io::Result<Vec<Bytes>> {
 /// to decode, as any unreadable chunk does, and does not block the backlog behind it.
 pub(crate) fn decompress(stored: Vec<u8>) -> Bytes {
     let unpacked = Decoder::new(stored.as_slice()).and_then(|decoder| {
-        let mut chunk = Vec::with_capacity(stored.len() * 4);
+        let mut chunk = Vec::with_capacity(unpacked_bytes(&stored));
         decoder.take(MAX_BYTES).read_to_end(&mut chunk)?;
         Ok(chunk)
     });
@@ -43,6 +43,13 @@ pub(crate) fn decompress(stored: Vec<u8>) -> Bytes {
     }
 }
 
+/// How long the chunk in `stored` says it is: a guess would be memory that nobody counts, for as long as the chunk is in hand.
+fn unpacked_bytes(stored: &[u8]) -> usize {
+    let said = zstd::zstd_safe::get_frame_content_size(stored).ok().flatten();
+    let said = said.filter(|bytes| *bytes <= MAX_BYTES).map(usize::try_from);
+    said.and_then(Result::ok).unwrap_or(stored.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +59,7 @@ mod tests {
         let chunk = b"{\"specversion\":\"1.0\"}".repeat(100);
         let stored = zstd::bulk::compress(&chunk, LEVEL).expect("compresses");
         assert!(stored.len() < chunk.len() / 10);
+        assert_eq!(unpacked_bytes(&stored), chunk.len());
         assert_eq!(decompress(stored), chunk);
         assert_eq!(decompress(b"no frame".to_vec()), b"no frame".as_slice());
     }

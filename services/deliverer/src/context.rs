@@ -21,6 +21,7 @@ use tokio::{
 use crate::{
     budget::Budget,
     config::{AttemptLog, DeliverySettings},
+    parking::ParkingRoom,
     probation::Held,
 };
 
@@ -37,6 +38,7 @@ pub(crate) struct Context {
     pub(crate) in_flight: Arc<Budget>,
     pub(crate) unsettled: Arc<Unsettled>,
     pub(crate) parked: ParkedBudget,
+    pub(crate) parking: ParkingRoom,
     /// A partition that was not to be read is to be read again.
     pub(crate) more_to_read: Notify,
     /// The one place for a suspect that is to be alone; see [`crate::probation`].

@@ -35,6 +35,7 @@ use crate::{
     budget::Budget,
     context::{Context, ParkedBudget, QueueClock, Unsettled},
     ownership::{Owner, Tenures},
+    parking::ParkingRoom,
     quota::Quota,
 };
 
@@ -49,6 +50,7 @@ mod grpc;
 mod lane;
 mod ownership;
 mod parcel;
+mod parking;
 mod probation;
 mod quota;
 mod reader;
@@ -94,7 +96,9 @@ pub async fn build(
         clock,
         in_flight: Budget::new(settings.delivery.in_flight),
         unsettled: Unsettled::new(settings.delivery.unsettled_bytes),
-        parked: ParkedBudget::new(settings.delivery.unsettled_bytes),
+        // Besides what is fresh: a quarter keeps every sink that drains busy.
+        parked: ParkedBudget::new(settings.delivery.unsettled_bytes / 4),
+        parking: ParkingRoom::default(),
         more_to_read: Notify::new(),
         alone: Arc::new(Semaphore::new(1)),
         delivery: settings.delivery.clone(),

@@ -102,7 +102,9 @@ impl Settler {
 
     /// Settles in one call, repeated until it is known to be in place.
     async fn settle_one(&mut self, mut finished: Vec<Finished>, dirty: &HashSet<SinkSid>) {
-        let cx = &self.tenure.cx;
+        let cx = Arc::clone(&self.tenure.cx);
+        // Held until it is parked: what only settles takes none.
+        let room = cx.parking.take(finished.iter().map(leftover_bytes).sum()).await;
         let (breakers, emptied) = (self.tenure.breakers(), self.tenure.take_emptied());
         let given = Given {
             now: cx.clock.now(),
@@ -121,6 +123,7 @@ impl Settler {
             self.put(&settlement).await;
             self.tenure.tally.settled(&settlement, cx.clock.now());
         }
+        drop((settlement, room));
         self.tenure.cursor.settled(finished.iter().filter_map(|chunk| match chunk.source {
             Source::Ready(id) => Some(id),
             Source::Parked { .. } => None,

@@ -28,8 +28,9 @@ const SOON: Duration = Duration::from_millis(100);
 impl RedisQueue {
     pub(super) async fn append_chunk(&self, partition: Partition, chunk: Bytes) -> Result<EntryId> {
         let operation = || format!("append to partition {}", partition.0);
-        let mut append = cmd("XADD");
-        append.arg(self.keys.ready(partition)).arg("*").arg(CHUNK_FIELD).arg(chunk.as_ref());
+        // At once as long as it gets: a chunk is not moved while the command grows.
+        let mut append = Cmd::with_capacity(5, chunk.len() + 64);
+        append.arg("XADD").arg(self.keys.ready(partition)).arg("*").arg(CHUNK_FIELD).arg(chunk.as_ref());
         let id: String =
             self.link.write(&append).await.map_err(|failure| failure.during(operation))?;
         entries::id(&id).ok_or_else(|| not_ours(format!("id `{id}` of a new entry")))
