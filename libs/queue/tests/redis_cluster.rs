@@ -242,6 +242,30 @@ async fn a_primary_that_hangs_holds_up_its_own_partitions_only() {
 }
 
 #[tokio::test]
+async fn a_reader_that_goes_back_finds_what_stands_there_and_then_what_comes() {
+    let cluster = Cluster::start(false).await.expect("a cluster");
+    let queue = connect(&cluster).await;
+    let home = Partition(3);
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(queue.append(home, Bytes::from_static(b"a")).await.expect("append"));
+    }
+    let from = async |after: EntryId| {
+        let found = queue.read(&[(home, after)], WAIT).await.expect("read");
+        found.into_iter().map(|(_, entry)| entry.id).collect::<Vec<_>>()
+    };
+    assert_eq!(from(ids[2]).await, [], "waits further on from here on");
+    let mut found = Vec::new();
+    while let Some(next) = from(found.last().copied().unwrap_or_default()).await.first() {
+        found.push(*next);
+    }
+    assert_eq!(found, ids);
+    let last = queue.append(home, Bytes::from_static(b"a")).await.expect("append");
+    assert_eq!(from(ids[2]).await, [last]);
+    assert_eq!(from(EntryId::default()).await.first(), Some(&ids[0]), "before what comes");
+}
+
+#[tokio::test]
 async fn a_cluster_and_a_server_alone_are_not_taken_for_each_other() {
     let cluster = Cluster::start(false).await.expect("a cluster");
     let url = cluster.nodes()[0].url();

@@ -2,6 +2,9 @@
 //!
 //! A command can read one slot only, so each partition has a connection for its read. A read that waits answers when
 //! something comes: nothing polls, and a server that does not answer holds up its own partitions only.
+//!
+//! A caller whose cursor goes back does not end the read that waits further on: what stands between is looked at once,
+//! beside it. Nothing comes to stand there later, unless the server is another one: then the read that waits fails.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -17,7 +20,7 @@ use super::Cluster;
 use crate::{
     Entry, EntryId, READ_LIMIT,
     redis::{
-        entries::{self, RawStreams},
+        entries::{self, RawEntry, RawStreams},
         failure::{Failure, Redirect},
         keys::{CHUNK_FIELD, Keys},
         node::Node,
@@ -47,7 +50,12 @@ pub(crate) struct Reads {
 
 /// The read of a partition.
 struct Read {
+    /// After what it waits.
     after: EntryId,
+    /// From where on there was nothing up to there.
+    clear_from: EntryId,
+    /// From where on that is being looked at.
+    looks_from: Option<EntryId>,
     serial: u64,
     node: Option<Arc<Node>>,
     /// Gives it up, if it is under way.
@@ -58,8 +66,17 @@ struct Read {
     pause: Duration,
 }
 
-/// What came of a read: of which, by partition and serial number.
-type Done = (Partition, u64, Result<RawStreams, Failure>);
+/// What came of a read or a look: of which, by partition and serial number.
+type Done = (Partition, u64, Work, Result<RawStreams, Failure>);
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    /// Waited for what comes.
+    Wait,
+    /// Looked at what stands between a cursor and where the read waits.
+    Look,
+}
 
 impl Reads {
     /// Reads after cursors; where there is nothing, waits up to `wait`.
@@ -80,25 +97,30 @@ impl Reads {
         });
         let (mut found, mut failure) = (Vec::new(), None);
         loop {
-            cluster.refresh_if_stale().await;
-            self.begin(cluster, keys, cursors);
+            if found.is_empty() {
+                cluster.refresh_if_stale().await;
+                self.begin(cluster, keys, cursors);
+            }
             let next = if found.is_empty() {
                 timeout_at(deadline, self.open.next()).await.ok().flatten()
             } else {
                 self.open.next().now_or_never().flatten()
             };
-            let Some((partition, serial, result)) = next else { break };
+            let Some((partition, serial, work, result)) = next else { break };
             let Some(read) = self.partitions.get_mut(&partition) else { continue };
             if read.serial != serial {
                 continue;
             }
-            read.abort = None;
+            let asked = cursors.iter().find(|(cursor, _)| *cursor == partition);
+            let Some((_, asked)) = asked else { continue };
             match result {
                 Ok(streams) => {
                     let names = HashMap::from([(keys.ready(partition), partition)]);
-                    self.take(partition, entries::chunks(streams, CHUNK_FIELD, &names), &mut found);
+                    let chunks = entries::chunks(streams, CHUNK_FIELD, &names);
+                    self.take((partition, *asked), work, chunks, &mut found);
                 }
                 Err(error) => {
+                    read.give_up();
                     read.pause = (read.pause * 2).clamp(PAUSES.0, PAUSES.1);
                     cluster.note(&error);
                     failure = Some(error);
@@ -127,12 +149,18 @@ impl Reads {
                 (Some(read), Some(node)) => Arc::ptr_eq(read, node),
                 _ => false,
             };
-            if read.abort.is_some() && read.after == *after && same {
+            if read.abort.is_some() && same {
+                if let Some(look) = read.look(*after) {
+                    let look = look.of(*partition, keys, most);
+                    let (cluster, done) = (Arc::clone(cluster), (*partition, read.serial));
+                    let look =
+                        async move { (done.0, done.1, Work::Look, look.run(&cluster).await) };
+                    self.open.push(look.boxed());
+                }
                 continue;
             }
-            read.give_up();
             self.serial += 1;
-            (read.after, read.serial, read.node) = (*after, self.serial, node.cloned());
+            read.begin(*after, self.serial, node.cloned());
             let reading = Reading {
                 cluster: Arc::clone(cluster),
                 node: node.cloned(),
@@ -141,40 +169,49 @@ impl Reads {
                 count: read.count.min(most),
                 pause: read.pause,
             };
-            let serial = self.serial;
+            let (partition, serial) = (*partition, self.serial);
             let (reading, abort) = abortable(reading.run());
             read.abort = Some(abort);
-            let partition = *partition;
-            self.open.push(
-                async move {
-                    // Given up: nobody looks at what came of it.
-                    let result = reading.await.unwrap_or(Ok(None));
-                    (partition, serial, result)
-                }
-                .boxed(),
-            );
+            // Given up: nobody looks at what came of it.
+            let reading =
+                async move { (partition, serial, Work::Wait, reading.await.unwrap_or(Ok(None))) };
+            self.open.push(reading.boxed());
         }
     }
 
-    /// Takes what a read brought.
+    /// Takes what a read or a look brought, if the caller has all that stands before it.
     fn take(
         &mut self,
-        partition: Partition,
+        (partition, asked): (Partition, EntryId),
+        work: Work,
         chunks: Vec<(Partition, Vec<Entry>)>,
         found: &mut Vec<(Partition, Entry)>,
     ) {
-        let entries: Vec<_> = chunks.into_iter().flat_map(|(_, entries)| entries).collect();
+        let mut entries: Vec<_> = chunks.into_iter().flat_map(|(_, entries)| entries).collect();
         let bytes: usize = entries.iter().map(|entry| entry.chunk.len()).sum();
         if let Some(mean) = bytes.checked_div(entries.len()) {
             self.chunk_bytes = mean.max(self.chunk_bytes - self.chunk_bytes / 8);
         }
-        if let Some(read) = self.partitions.get_mut(&partition) {
+        let Some(read) = self.partitions.get_mut(&partition) else { return };
+        if work == Work::Look {
+            match read.looks_from.take() {
+                Some(from) if from != asked => return,
+                Some(from) if entries.is_empty() => read.clear_from = from,
+                _ => {}
+            }
+        } else {
+            read.give_up();
             read.pause = Duration::ZERO;
             read.count = if entries.len() >= read.count {
                 (read.count * GROWTH).min(READ_LIMIT)
             } else {
                 (entries.len() * 2).max(1)
             };
+            if asked < read.after && read.clear_from != asked {
+                // What stands between comes first: all of it is read again, from there.
+                return;
+            }
+            entries.retain(|entry| entry.id > asked);
         }
         found.extend(entries.into_iter().map(|entry| (partition, entry)));
     }
@@ -191,12 +228,30 @@ impl Read {
     fn new() -> Self {
         Self {
             after: EntryId::default(),
+            clear_from: EntryId::default(),
+            looks_from: None,
             serial: 0,
             node: None,
             abort: None,
             count: 1,
             pause: Duration::ZERO,
         }
+    }
+
+    fn begin(&mut self, after: EntryId, serial: u64, node: Option<Arc<Node>>) {
+        self.give_up();
+        (self.after, self.clear_from, self.looks_from) = (after, after, None);
+        (self.serial, self.node) = (serial, node);
+    }
+
+    /// What has to be looked at for a caller that has everything up to `asked` only.
+    fn look(&mut self, asked: EntryId) -> Option<Look> {
+        let looks = self.looks_from == Some(asked);
+        if asked >= self.after || asked == self.clear_from || looks {
+            return None;
+        }
+        self.looks_from = Some(asked);
+        Some(Look { after: asked, to: self.after })
     }
 
     fn give_up(&mut self) {
@@ -233,5 +288,36 @@ impl Reading {
             }
             result => result,
         }
+    }
+}
+
+/// What stands between a cursor and where a read waits.
+struct Look {
+    after: EntryId,
+    to: EntryId,
+}
+
+impl Look {
+    fn of(self, partition: Partition, keys: &Keys, count: usize) -> Looking {
+        let key = keys.ready(partition);
+        let mut range = ::redis::cmd("XRANGE");
+        range.arg(&key).arg(format!("({}", self.after)).arg(self.to.to_string());
+        range.arg("COUNT").arg(count);
+        Looking { key, range }
+    }
+}
+
+/// A look under way.
+struct Looking {
+    key: String,
+    range: ::redis::Cmd,
+}
+
+impl Looking {
+    async fn run(self, cluster: &Cluster) -> Result<RawStreams, Failure> {
+        let found = cluster.one(&self.range, false).await?;
+        let entries: Vec<RawEntry> =
+            ::redis::from_redis_value(found).map_err(::redis::RedisError::from)?;
+        Ok(Some(vec![(self.key, entries)]))
     }
 }
