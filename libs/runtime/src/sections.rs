@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::config::MaskedSecret;
 
 /// Fewest characters of `internal.token`: 128 bits in Base64.
 const INTERNAL_TOKEN_MIN_CHARS: usize = 22;
+/// Most replicas to wait for: more than any installation has.
+const WAIT_REPLICAS_MAX: u32 = 5;
 /// Most partitions: what one Redis Cluster shards well.
 const PARTITIONS_MAX: u16 = 4_096;
 
@@ -15,8 +18,20 @@ const PARTITIONS_MAX: u16 = 4_096;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct QueueSettings {
-    /// URL of Redis, such as `redis://user:password@host:6379/0`.
+    /// Where Redis is: `redis://user:password@host:6379/0`; a cluster, by some of its nodes:
+    /// `redis+cluster://user:password@host:6379,host:6379`; behind sentinels, by what they call the primary:
+    /// `redis+sentinel://user:password@sentinel:26379,sentinel:26379/name/0`. `rediss` in place of `redis` is TLS.
     pub url: MaskedSecret,
+    /// The password of the sentinels, where they ask for one.
+    pub sentinel_password: MaskedSecret,
+    /// File with the certificates (PEM) to trust over TLS, in place of those that the system trusts.
+    pub tls_ca: String,
+    /// How many replicas must have an event before it is accepted (`WAIT`): at most 5. 0: a failover may lose what was
+    /// accepted just before.
+    pub wait_replicas: u32,
+    /// Longest wait for them, such as `"1s"`; after that, the producer is told to publish again. Between 10 ms and 5 s.
+    #[serde(with = "humantime_serde")]
+    pub wait_timeout: Duration,
     /// Number of partitions, the same in every process: fixed at installation.
     pub partitions: u16,
     /// What the names of keys begin with, the same in every process.
@@ -58,6 +73,10 @@ impl Default for QueueSettings {
     fn default() -> Self {
         Self {
             url: MaskedSecret::default(),
+            sentinel_password: MaskedSecret::default(),
+            tls_ca: String::new(),
+            wait_replicas: 0,
+            wait_timeout: Duration::from_secs(1),
             partitions: 64,
             prefix: "mr".to_owned(),
             high_water_percent: 75,
@@ -93,6 +112,15 @@ impl QueueSettings {
             "wrong setting `queue.prefix`: must be letters and digits"
         );
         anyhow::ensure!(
+            self.wait_replicas <= WAIT_REPLICAS_MAX,
+            "wrong setting `queue.wait_replicas`: must be at most {WAIT_REPLICAS_MAX}"
+        );
+        let waits = Duration::from_millis(10)..=Duration::from_secs(5);
+        anyhow::ensure!(
+            waits.contains(&self.wait_timeout),
+            "wrong setting `queue.wait_timeout`: must be between 10ms and 5s"
+        );
+        anyhow::ensure!(
             (1..=100).contains(&self.high_water_percent),
             "wrong setting `queue.high_water_percent`: must be between 1 and 100"
         );
@@ -108,7 +136,23 @@ impl QueueSettings {
             !self.url.is_empty(),
             "the setting `queue.url` is missing, such as `redis://127.0.0.1:6379`"
         );
+        self.tls_ca_pem()?;
         self.check()
+    }
+
+    /// Reads the certificates that are to be trusted; `None`: those that the system trusts.
+    ///
+    /// # Errors
+    /// A file that cannot be read, by the name of the setting.
+    pub fn tls_ca_pem(&self) -> anyhow::Result<Option<Vec<u8>>> {
+        if self.tls_ca.is_empty() {
+            return Ok(None);
+        }
+        let read = std::fs::read(&self.tls_ca);
+        let pem = read.with_context(|| {
+            format!("wrong setting `queue.tls_ca`: cannot read `{}`", self.tls_ca)
+        })?;
+        Ok(Some(pem))
     }
 }
 

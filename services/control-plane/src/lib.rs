@@ -167,7 +167,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let metrics = telemetry::init(&settings.log)?;
     let process = Process::default();
     let (store, logs) = open(&settings).await?;
-    let queue = QueueHandle::connecting(&settings.queue, &process.tasks);
+    let queue = QueueHandle::connecting(&settings.queue, &process.tasks)?;
     let backing = Backing { store, logs, queue };
     let service = build(&settings, backing, &process, None).await?;
     let descriptors = millrace_proto::DESCRIPTORS;

@@ -24,16 +24,23 @@ impl QueueHandle {
     }
 
     /// Redis, which a task of its own connects to, as often as it takes.
-    pub fn connecting(settings: &QueueSettings, tasks: &Tasks) -> Self {
+    ///
+    /// # Errors
+    /// Certificates to trust that cannot be read.
+    pub fn connecting(settings: &QueueSettings, tasks: &Tasks) -> anyhow::Result<Self> {
         let (told, current) = watch::channel(None);
         let options = RedisOptions {
             url: settings.url.reveal().to_owned(),
+            sentinel_password: settings.sentinel_password.reveal().to_owned(),
+            tls_ca: settings.tls_ca_pem()?,
+            wait_replicas: settings.wait_replicas,
+            wait_timeout: settings.wait_timeout,
             partitions: settings.partitions,
             prefix: settings.prefix.clone(),
             ..RedisOptions::default()
         };
         tasks.spawn("connect-queue", |stopping| connect(options, told, stopping));
-        Self { current }
+        Ok(Self { current })
     }
 
     /// The queue, for a request: UNAVAILABLE where there is none yet.
@@ -81,7 +88,7 @@ mod tests {
         let (tasks, _failures) = Tasks::new();
         let url = MaskedSecret::new("redis://127.0.0.1:1");
         let settings = QueueSettings { url, ..QueueSettings::default() };
-        let handle = QueueHandle::connecting(&settings, &tasks);
+        let handle = QueueHandle::connecting(&settings, &tasks).expect("no certificates");
         assert_eq!(handle.get().err(), Some(unavailable()));
         let waiting = handle.wait();
         tasks.stop(Duration::from_secs(5)).await.expect("it stops while it connects");

@@ -90,6 +90,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     });
     let queue = RedisQueue::connect_when_up(RedisOptions {
         url: settings.queue.url.reveal().to_owned(),
+        sentinel_password: settings.queue.sentinel_password.reveal().to_owned(),
+        tls_ca: settings.queue.tls_ca_pem()?,
+        wait_replicas: settings.queue.wait_replicas,
+        wait_timeout: settings.queue.wait_timeout,
         partitions: settings.queue.partitions,
         prefix: settings.queue.prefix.clone(),
         ..RedisOptions::default()
