@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use millrace_domain::Partition;
+use millrace_domain::{AccountSid, Mark, Partition};
+use millrace_proto::internal::{Chunk, ChunkEvent};
 use millrace_queue::{
     EntryId, Error, Member, Ownership, Queue, RedisOptions, RedisQueue, ReportKind, Settled,
-    Settlement, Token,
+    Settlement, Token, chunk::encode_marked,
 };
 use millrace_testkit::{
     eventually,
@@ -105,6 +106,28 @@ async fn an_append_that_too_few_replicas_have_in_time_is_not_accepted() {
     assert_eq!(queue.settle(HOME, token, &settlement).await.expect("settle"), Settled::Done);
     servers.replica.thaw();
     append_in_time(&queue, "c").await;
+}
+
+/// Another router is asked for what one failed to have replicated: known is not accepted before a replica has it.
+#[tokio::test]
+async fn what_is_known_is_told_so_once_replicas_have_it() {
+    let servers = Replicated::start(false).await.expect("servers");
+    let wait_timeout = Duration::from_millis(200);
+    let waits = RedisOptions { wait_replicas: 1, wait_timeout, ..options(servers.url()) };
+    let (queue, other) = (connect(waits.clone()).await, connect(waits).await);
+    let append = async |queue: &RedisQueue| {
+        let chunk = Chunk { config_seq: 1, events: vec![ChunkEvent::default()] };
+        let chunk = encode_marked(&chunk, &[Mark::of(AccountSid::from_u128(1), "a")]);
+        queue.append_new(HOME, chunk, LEASE).await
+    };
+    servers.replica.freeze();
+    for queue in [&queue, &other, &other] {
+        let appended = append(queue).await;
+        assert!(matches!(appended, Err(Error::Unavailable { .. })), "{appended:?}");
+    }
+    servers.replica.thaw();
+    let known = eventually("a replica has it", || async { append(&other).await.ok() }).await;
+    assert_eq!((known, ids(&queue).await.len()), (vec![0], 1));
 }
 
 #[tokio::test]

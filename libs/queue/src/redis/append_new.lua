@@ -18,5 +18,8 @@ if #marks > 0 then
   for _, mark in ipairs(marks) do
     redis.call('SET', mark, 1, 'PX', ARGV[1])
   end
+elseif #KEYS > 1 then
+  -- Something is written in any case: who waits for replicas then waits for the event that was appended before, too.
+  redis.call('SET', KEYS[2], 1, 'KEEPTTL')
 end
 return seen
