@@ -5,6 +5,7 @@ pub(crate) mod connection;
 pub(crate) mod failure;
 mod list;
 mod listen;
+mod logs;
 pub(crate) mod output;
 pub(crate) mod publish;
 mod shape;
@@ -24,6 +25,8 @@ pub(crate) enum ClientCommand {
     Sinks(sinks::SinksArgs),
     Subscriptions(subscriptions::SubscriptionsArgs),
     Types(types::TypesArgs),
+    Events(logs::EventsArgs),
+    Errors(logs::ErrorsArgs),
     Publish(publish::PublishArgs),
     Listen(listen::ListenArgs),
     Verify(verify::VerifyArgs),
@@ -43,6 +46,14 @@ pub(crate) async fn run(command: ClientCommand, defaults: DefaultArgs) -> anyhow
         ClientCommand::Types(mut args) => {
             args.connection = args.connection.or(defaults);
             types::run(args).await
+        }
+        ClientCommand::Events(mut args) => {
+            args.connection = args.connection.or(defaults);
+            logs::run_events(args).await
+        }
+        ClientCommand::Errors(mut args) => {
+            args.connection = args.connection.or(defaults);
+            logs::run_errors(args).await
         }
         ClientCommand::Publish(mut args) => {
             args.connection = args.connection.or(defaults);

@@ -111,6 +111,11 @@ mod tests {
             "millrace publish --file - --router http://a --batch 1000",
             "millrace listen --listen 127.0.0.1:0 --auth-token t --signing-secret whsec_",
             "millrace verify --url http://a --body b --header X-A:b --signing-secret whsec_",
+            "millrace sinks attempts DG1 --outcome retry --since 2h --event EZ1 --json",
+            "millrace sinks dropped DG1 --id EZ1 --until 2026-01-02T03:04:05Z",
+            "millrace sinks resend DG1 --since 2d --to-sink DG2 --again",
+            "millrace events attempts EZ1 --at 2026-01-02T03:04:05Z",
+            "millrace errors --sink DG1 --code 91306 --limit 5",
             "millrace demo --generate",
         ] {
             assert!(parses(line), "{line}");

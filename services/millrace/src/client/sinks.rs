@@ -14,6 +14,7 @@ use crate::client::{
     connection::{Connection, ConnectionArgs, Credentials, connect},
     failure::explain,
     list::{self, LimitArgs},
+    logs,
     output::{self, OutputArgs},
     shape,
 };
@@ -24,7 +25,7 @@ mod update;
 
 use self::{delivery::LimitsArgs, status::StatusArgs, update::UpdateArgs};
 
-/// Create, list, show, change and delete sinks: where events are delivered.
+/// Create, list, show, change and delete sinks: where events are delivered; see what they got and did not get.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct SinksArgs {
@@ -43,7 +44,9 @@ Examples:
   millrace sinks list --in-use --json
   millrace sinks update DG… --rate-limit 50 --delivery-window 24h
   millrace sinks update DG… --paused
-  millrace sinks status DG… --watch";
+  millrace sinks status DG… --watch
+  millrace sinks attempts DG… --outcome retry --since 1h
+  millrace sinks resend DG… --since 2026-01-02T03:04:05Z";
 
 #[derive(clap::Subcommand)]
 enum SinkCommand {
@@ -76,6 +79,8 @@ enum SinkCommand {
         #[arg(value_name = "DG…", required = true)]
         sids: Vec<String>,
     },
+    #[command(flatten)]
+    Logs(logs::SinkLogCommand),
 }
 
 #[derive(clap::Args)]
@@ -156,8 +161,12 @@ pub(crate) async fn run(args: SinksArgs) -> anyhow::Result<ExitCode> {
         _ => None,
     };
     let credentials = args.connection.as_account()?;
-    let mut client = Client::new(connect(args.connection.server(), &credentials).await?);
+    let connection = connect(args.connection.server(), &credentials).await?;
+    let mut client = Client::new(connection.clone());
     match args.command {
+        SinkCommand::Logs(command) => {
+            logs::run_of_sink(command, &args.output, connection, &credentials).await?;
+        }
         SinkCommand::Create(_) => {
             let sink =
                 v1::Sink { account_sid: credentials.account_named(), ..new.unwrap_or_default() };
