@@ -37,6 +37,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("API keys belong to an account", |b| Box::pin(accounts::have_keys(b))),
     ("sinks are kept and updated", |b| Box::pin(sinks::are_kept_and_updated(b))),
     ("sinks change in part", |b| Box::pin(sinks::change_in_part(b))),
+    ("sinks fail and work again", |b| Box::pin(sinks::fail_and_work_again(b))),
     ("sinks are listed by filter and page", |b| Box::pin(sinks::are_listed(b))),
     ("sinks leave a tombstone for a time", |b| Box::pin(sinks::leave_a_tombstone(b))),
     ("sinks are seen by their account only", |b| Box::pin(sinks::are_private(b))),

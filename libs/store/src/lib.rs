@@ -146,6 +146,16 @@ pub trait ResourceStore: Send + Sync + 'static {
         update: &SinkUpdate,
         now: Timestamp,
     ) -> Result<(Sink, ConfigVersion)>;
+    /// Sets what a sink is believed to be; `None`, and nothing is written, where it is so already.
+    async fn set_sink_status(
+        &self,
+        account: AccountSid,
+        sid: SinkSid,
+        status: SinkStatus,
+        now: Timestamp,
+    ) -> Result<Option<ConfigVersion>>;
+    /// The sinks of all accounts that are failed.
+    async fn failed_sinks(&self) -> Result<Vec<SinkSid>>;
     /// Deletes a sink that no subscription uses ([`Error::InUse`]); leaves a tombstone.
     async fn delete_sink(
         &self,

@@ -7,7 +7,7 @@ use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use millrace_domain::{
-    Account, AccountSid, ApiKey, ApiKeySid, ConfigVersion, Sink, SinkSid, SinkUpdate,
+    Account, AccountSid, ApiKey, ApiKeySid, ConfigVersion, Sink, SinkSid, SinkStatus, SinkUpdate,
     SubscribedEvent, Subscription, SubscriptionSid, Timestamp,
     schema::{EventType, SchemaVersion},
 };
@@ -174,6 +174,20 @@ impl ResourceStore for SqlStore {
         now: Timestamp,
     ) -> Result<(Sink, ConfigVersion)> {
         self.call("update a sink", sinks::update(self, (account, sid), update, now)).await
+    }
+
+    async fn set_sink_status(
+        &self,
+        account: AccountSid,
+        sid: SinkSid,
+        status: SinkStatus,
+        now: Timestamp,
+    ) -> Result<Option<ConfigVersion>> {
+        self.call("set a sink's status", sinks::set_status(self, (account, sid), status, now)).await
+    }
+
+    async fn failed_sinks(&self) -> Result<Vec<SinkSid>> {
+        self.call("list failed sinks", sinks::failed(self)).await
     }
 
     async fn delete_sink(

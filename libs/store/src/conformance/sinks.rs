@@ -66,6 +66,29 @@ pub(super) async fn change_in_part(backend: &dyn Backend) {
     assert_eq!((sink.delivery, sink.description.as_str()), (expected, "x"));
 }
 
+/// Another status is a change; the same one is none.
+pub(super) async fn fail_and_work_again(backend: &dyn Backend) {
+    let (store, sink) = make::with_sink(backend).await;
+    let set = async |status, count| {
+        let later = NOW.plus(LATER * count);
+        store.set_sink_status(sink.account, sink.sid, status, later).await.expect("is there")
+    };
+    let failed = set(SinkStatus::Failed, 1).await.expect("a change");
+    assert_eq!(set(SinkStatus::Failed, 2).await, None);
+    assert_eq!(store.failed_sinks().await.expect("lists"), [sink.sid]);
+    let found = store.sink(sink.account, sink.sid).await.expect("is there");
+    let expected = Sink { status: SinkStatus::Failed, updated: NOW.plus(LATER), ..sink.clone() };
+    assert_eq!(found, expected);
+    let last = make::log(&*store).await.pop().map(|change| change.changed);
+    assert!(matches!(&last, Some(Changed::Upserted(Resource::Sink(told))) if *told == expected));
+    let active = set(SinkStatus::Active, 3).await.expect("a change");
+    assert!(active.covers(failed));
+    assert!(store.failed_sinks().await.expect("lists").is_empty());
+    let other = make::account(9).sid;
+    let refused = store.set_sink_status(other, sink.sid, SinkStatus::Failed, NOW).await;
+    assert!(matches!(refused, Err(Error::NotFound { .. })), "{refused:?}");
+}
+
 pub(super) async fn are_listed(backend: &dyn Backend) {
     let (store, account) = make::with_account(backend).await;
     for id in [3, 1, 4, 2, 5] {

@@ -189,6 +189,36 @@ pub(super) async fn update(
     Ok((sink, write.commit().await?))
 }
 
+pub(super) async fn set_status(
+    store: &SqlStore,
+    (account, sid): (AccountSid, SinkSid),
+    status: SinkStatus,
+    now: Timestamp,
+) -> Result<Option<ConfigVersion>, Fault> {
+    let mut write = store.write().await?;
+    let mut sink = one(write.connection(), &store.keyring, Some(account), sid).await?;
+    if sink.status == status {
+        return Ok(None);
+    }
+    (sink.status, sink.updated) = (status, now);
+    sqlx::query("UPDATE sinks SET status = $2, updated = $3 WHERE sid = $1")
+        .bind(sid.to_string())
+        .bind(status.as_str())
+        .bind(now.as_millis())
+        .execute(write.connection())
+        .await?;
+    write.record(&Changed::Upserted(Resource::Sink(sink))).await?;
+    write.commit().await.map(Some)
+}
+
+pub(super) async fn failed(store: &SqlStore) -> Result<Vec<SinkSid>, Fault> {
+    let rows = sqlx::query("SELECT sid FROM sinks WHERE status = $1 AND deleted IS NULL")
+        .bind(SinkStatus::Failed.as_str())
+        .fetch_all(&store.pool)
+        .await?;
+    rows.iter().map(|row| rows::parsed(row, "sid")).collect()
+}
+
 pub(super) async fn delete(
     store: &SqlStore,
     (account, sid): (AccountSid, SinkSid),
