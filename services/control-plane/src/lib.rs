@@ -10,8 +10,10 @@ use std::{error::Error as _, sync::Arc, time::Duration};
 use axum::Router;
 use millrace_runtime::{Process, admin, grpc as standard, server, telemetry};
 use millrace_store::{LogStore, OpenError, ResourceStore, logs::open_postgres, postgres};
+use tokio::sync::mpsc;
 
 mod accounts;
+mod announce;
 mod auth;
 mod catalog;
 mod commit;
@@ -36,12 +38,13 @@ pub use config::Settings;
 pub use queue::QueueHandle;
 
 use accounts::Accounts;
+use announce::Announcer;
 use auth::Auth;
 use catalog::Catalog;
 use commit::Commits;
 use delivery::Deliverers;
 use logs::Logs;
-use reports::quota::Quota;
+use reports::{health::Health, problems::Problems, quota::Quota, tally::Tally};
 use sinks::Sinks;
 use subscriptions::Subscriptions;
 use watch::{Source, Watch};
@@ -51,6 +54,9 @@ const OPEN_RETRY: Duration = Duration::from_secs(1);
 
 /// Connections that read logs, besides `database.max_connections`; two more write them.
 const LOG_CONNECTIONS: u32 = 3;
+
+/// News that waits to be told.
+const NEWS_MAX: usize = 1_000;
 
 /// Longest wait for a connection of the pool: while the database is away, callers are told so within it.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -120,7 +126,9 @@ pub async fn build(
         registered,
     );
     spawn_tasks(process, &store, &schemas_url, told);
-    spawn_log_tasks(process, settings, &queue, &logs);
+    let (news, heard) = mpsc::channel(NEWS_MAX);
+    let task = LogTasks { store: &store, logs: &logs, queue: &queue, schemas_url: &schemas_url };
+    task.spawn(process, settings, heard);
     let app = Arc::new(App {
         auth: Auth::new(Arc::clone(&store), checked.platform_keys),
         sinks: Sinks {
@@ -132,6 +140,7 @@ pub async fn build(
                 partitions: settings.queue.partitions,
                 token: settings.internal.token.clone(),
             },
+            news,
         },
         subscriptions: Subscriptions {
             store: Arc::clone(&store),
@@ -231,20 +240,37 @@ fn spawn_tasks(
     tasks.spawn("forget-sinks", |stopping| retention::keep_forgetting(kept, stopping));
 }
 
-fn spawn_log_tasks(
-    process: &Process,
-    settings: &Settings,
-    queue: &QueueHandle,
-    logs: &Arc<dyn LogStore>,
-) {
-    let kept = Arc::clone(logs);
-    process.tasks.spawn("keep-log-days", |stopping| reports::keep_days(kept, stopping));
-    let host = std::env::var("HOSTNAME").unwrap_or_default();
-    let reports = reports::Reports {
-        queue: queue.clone(),
-        logs: Arc::clone(logs),
-        quota: Quota::new(settings.logs.dropped_bytes, settings.logs.dropped_events),
-        consumer: format!("{host}/{}", settings.control_plane.listen),
-    };
-    process.tasks.spawn("keep-reports", |stopping| reports::keep(reports, stopping));
+/// What the tasks of the logs work with.
+struct LogTasks<'a> {
+    store: &'a Arc<dyn ResourceStore>,
+    logs: &'a Arc<dyn LogStore>,
+    queue: &'a QueueHandle,
+    schemas_url: &'a Arc<str>,
+}
+
+impl LogTasks<'_> {
+    fn spawn(
+        self,
+        process: &Process,
+        settings: &Settings,
+        news: mpsc::Receiver<announce::Announcement>,
+    ) {
+        let kept = Arc::clone(self.logs);
+        process.tasks.spawn("keep-log-days", |stopping| reports::keep_days(kept, stopping));
+        let host = std::env::var("HOSTNAME").unwrap_or_default();
+        let (store, logs) = (Arc::clone(self.store), Arc::clone(self.logs));
+        let partitions = settings.queue.partitions;
+        let reports = reports::Reports {
+            queue: self.queue.clone(),
+            quota: Quota::new(settings.logs.dropped_bytes, settings.logs.dropped_events),
+            health: Health::new(Arc::clone(&store), Arc::clone(&logs)),
+            problems: Problems::new(Arc::clone(&logs)),
+            tally: Tally::default(),
+            announcer: Announcer::new(store, partitions, Arc::clone(self.schemas_url)),
+            news,
+            consumer: format!("{host}/{}", settings.control_plane.listen),
+            logs,
+        };
+        process.tasks.spawn("keep-reports", |stopping| reports::keep(reports, stopping));
+    }
 }

@@ -12,16 +12,20 @@ use millrace_domain::{Partition, Timestamp};
 use millrace_queue::{EntryId, Queue, Report, ReportKind};
 use millrace_runtime::CancellationToken;
 use millrace_store::{LogStore, logs::Written};
-use tokio::time::sleep;
+use tokio::{sync::mpsc, time::sleep};
 
 use crate::{
+    announce::{Announcement, Announcer},
     queue::QueueHandle,
     random,
-    reports::{entries::Gathered, quota::Quota},
+    reports::{entries::Gathered, health::Health, problems::Problems, quota::Quota, tally::Tally},
 };
 
 mod entries;
+pub(crate) mod health;
+pub(crate) mod problems;
 pub(crate) mod quota;
+pub(crate) mod tally;
 
 /// Most entries of a stream that are written at once; an entry has the reports of one settlement.
 const ATTEMPTS_MAX: usize = 512;
@@ -31,6 +35,8 @@ const DROPS_MAX: usize = 32;
 const GATHER: Duration = Duration::from_millis(500);
 /// How often an idle queue is asked.
 const IDLE: Duration = Duration::from_secs(1);
+/// Longest wait for what is told at the end.
+const END: Duration = Duration::from_secs(2);
 /// First and longest wait after a failure.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
@@ -39,6 +45,12 @@ pub(crate) struct Reports {
     pub(crate) queue: QueueHandle,
     pub(crate) logs: Arc<dyn LogStore>,
     pub(crate) quota: Quota,
+    pub(crate) health: Health,
+    pub(crate) problems: Problems,
+    pub(crate) tally: Tally,
+    pub(crate) announcer: Announcer,
+    /// What others of this process have to tell.
+    pub(crate) news: mpsc::Receiver<Announcement>,
     /// The name under which this process reads; another's is another's.
     pub(crate) consumer: String,
 }
@@ -67,6 +79,7 @@ pub(crate) async fn keep(mut reports: Reports, stopping: CancellationToken) -> a
     };
     // Cancelling is safe: what was not removed is read and written again, which changes nothing.
     stopping.run_until_cancelled(keep).await;
+    reports.end().await;
     Ok(())
 }
 
@@ -79,6 +92,7 @@ impl Reports {
         };
         if round.is_empty() {
             self.quota.keep(&*self.logs, std::iter::empty()).await;
+            self.look(queue).await;
             return Ok(round);
         }
         let gathered = Gathered::of(&round.attempts, &round.drops);
@@ -86,7 +100,31 @@ impl Reports {
         self.note(&gathered, &written).await;
         queue.acknowledge(ReportKind::Attempts, &places(&round.attempts)).await?;
         queue.acknowledge(ReportKind::Drops, &places(&round.drops)).await?;
+        self.look(queue).await;
         Ok(round)
+    }
+
+    /// Does what is due by time, and tells what there is to tell.
+    async fn look(&mut self, queue: &dyn Queue) {
+        let now = random::now();
+        self.health.look(now).await;
+        self.problems.look(now, &mut self.announcer).await;
+        self.tally.tell(now, &mut self.announcer, false);
+        while let Ok(news) = self.news.try_recv() {
+            self.announcer.add(news);
+        }
+        self.announcer.publish(queue).await;
+    }
+
+    /// Tells what was counted and not told.
+    async fn end(mut self) {
+        self.tally.tell(random::now(), &mut self.announcer, true);
+        if let Ok(queue) = self.queue.get() {
+            let told = self.announcer.publish(&*queue);
+            if tokio::time::timeout(END, told).await.is_err() {
+                tracing::info!("some news is not told: the queue does not answer");
+            }
+        }
     }
 
     /// Writes until it is written: what comes meanwhile waits in the queue.
@@ -137,8 +175,12 @@ impl Reports {
             tracing::error!(gathered.unreadable, "reports cannot be read: they are left out");
         }
         let dropped = gathered.entries.drops.iter();
-        let new = dropped.filter(|entry| written.drops.contains(&entry.id));
-        self.quota.keep(&*self.logs, new.map(|entry| entry.account)).await;
+        let new = || dropped.clone().filter(|entry| written.drops.contains(&entry.id));
+        self.tally.count(new());
+        self.quota.keep(&*self.logs, new().map(|entry| entry.account)).await;
+        self.problems.count(gathered, &written.errors, &mut self.announcer).await;
+        self.health.turned(&gathered.turns, &mut self.announcer).await;
+        self.health.attempted(&gathered.entries.attempts).await;
     }
 }
 

@@ -9,9 +9,12 @@ use millrace_domain::{
 };
 use millrace_proto::v1;
 use millrace_store::{Page, ResourceStore, SinkFilter};
+use serde_json::json;
+use tokio::sync::mpsc;
 use url::Url;
 
 use crate::{
+    announce::Announcement,
     auth::Caller,
     commit::{Commits, Committed},
     delivery::Deliverers,
@@ -34,6 +37,8 @@ pub(crate) struct Sinks {
     pub(crate) commits: Commits,
     pub(crate) policy: DestinationPolicy,
     pub(crate) deliverers: Deliverers,
+    /// Where news of sinks is told.
+    pub(crate) news: mpsc::Sender<Announcement>,
 }
 
 impl Sinks {
@@ -114,7 +119,25 @@ impl Sinks {
         };
         let updated = self.store.update_sink(account, sid, update, random::now()).await;
         let (sink, version) = updated.map_err(of_store)?;
+        if update.paused == Some(true) {
+            self.tell_paused(&sink);
+        }
         Ok(self.commits.answer(sink, version).await)
+    }
+
+    /// Tells the account; where too much is to be told already, it is not.
+    fn tell_paused(&self, sink: &Sink) {
+        let at = sink.updated;
+        let event_type = "io.millrace.sink.paused";
+        let data = json!({
+            "account_sid": sink.account, "sink_sid": sink.sid, "date": at.to_rfc3339_millis(),
+        });
+        let id = format!("{event_type}/{}/{}", sink.sid, at.as_millis());
+        let (account, sink) = (sink.account, sink.sid);
+        let news = Announcement { id, event_type, account, sink, at, data };
+        if self.news.try_send(news).is_err() {
+            metrics::counter!("millrace_announcements_lost_total").increment(1);
+        }
     }
 
     /// Deletes a sink that nothing uses.

@@ -17,7 +17,8 @@ use serde_json::Value;
 use crate::random;
 
 /// One file a family of products: types, and how many versions of each schema are known.
-const FAMILIES: [&str; 11] = [
+const FAMILIES: [&str; 12] = [
+    include_str!("../../catalogue/millrace.json"),
     include_str!("../../catalogue/messaging.json"),
     include_str!("../../catalogue/voice.json"),
     include_str!("../../catalogue/voice-insights.json"),
@@ -32,7 +33,9 @@ const FAMILIES: [&str; 11] = [
 ];
 
 /// Schemas whose fields are known.
-const SCHEMAS: [&str; 6] = [
+const SCHEMAS: [&str; 8] = [
+    include_str!("../../catalogue/schemas/Millrace.SinkHealth.json"),
+    include_str!("../../catalogue/schemas/Millrace.EventsDropped.json"),
     include_str!("../../catalogue/schemas/Messaging.MessageStatus.json"),
     include_str!("../../catalogue/schemas/Messaging.InboundMessageV1.json"),
     include_str!("../../catalogue/schemas/Voice.WebhookEvent.json"),

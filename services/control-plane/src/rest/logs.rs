@@ -23,6 +23,7 @@ use crate::{
     auth::Caller,
     logs::{RESEND_MAX, Resend, around, codes},
     paging, random,
+    reports::tally::word,
     status::{Failure, code},
 };
 
@@ -289,13 +290,7 @@ fn dropped_event(entry: &DropEntry) -> Value {
         "event_type": entry.event_type,
         "date_accepted": entry.accepted.to_rfc3339_millis(),
         "date_dropped": entry.id.at().to_rfc3339_millis(),
-        "reason": match entry.cause {
-            DropCause::Rejected => "rejected",
-            DropCause::Expired => "expired",
-            DropCause::SinkDeleted => "sink-deleted",
-            DropCause::AccountClosed => "account-closed",
-            DropCause::Undeliverable => "undeliverable",
-        },
+        "reason": word(entry.cause),
         "error_code": some(entry.error_code),
         "schema_version": entry.schema_version,
         "size_bytes": entry.size,

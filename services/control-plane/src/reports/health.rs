@@ -1,0 +1,179 @@
+//! How sinks are: tells accounts of turns, and keeps the status `failed`.
+//!
+//! A sink is failed once it has failed for its whole window without a success, or answered 410; a success or an update clears that.
+
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use millrace_domain::{AccountSid, SinkSid, SinkStatus, Timestamp, sink::DELIVERY_WINDOW};
+use millrace_proto::internal::{SinkReport, SinkTurn};
+use millrace_store::{
+    Error, LogStore, Page, ResourceStore,
+    logs::{AttemptEntry, AttemptResult, FailingSink, LogQuery},
+};
+use serde_json::{Value, json};
+
+use super::entries;
+use crate::announce::{Announcement, Announcer};
+
+/// How often failing sinks are looked at.
+const PERIOD: Duration = Duration::from_secs(30);
+/// A sink without a failed request for so long is not known to fail still: probes are at most 5 min apart.
+const STILL: Duration = Duration::from_secs(15 * 60);
+
+/// Keeps how sinks are.
+pub(crate) struct Health {
+    store: Arc<dyn ResourceStore>,
+    logs: Arc<dyn LogStore>,
+    /// As of the last look.
+    failed: HashSet<SinkSid>,
+    looked: Option<Instant>,
+}
+
+impl Health {
+    pub(crate) fn new(store: Arc<dyn ResourceStore>, logs: Arc<dyn LogStore>) -> Self {
+        Self { store, logs, failed: HashSet::new(), looked: None }
+    }
+
+    /// Takes in what deliverers report of turns.
+    pub(super) async fn turned(&mut self, turns: &[SinkReport], announcer: &mut Announcer) {
+        for turn in turns {
+            let sids = (entries::account(&turn.account), entries::sink(&turn.sink));
+            let (Some(account), Some(sink)) = sids else { continue };
+            let noted = self.turn((account, sink), turn, announcer).await;
+            told(noted);
+        }
+    }
+
+    async fn turn(
+        &mut self,
+        (account, sink): (AccountSid, SinkSid),
+        turn: &SinkReport,
+        announcer: &mut Announcer,
+    ) -> Result<(), Error> {
+        let at = Timestamp::from_millis(turn.at_ms);
+        match turn.turn() {
+            SinkTurn::Failing => {
+                announcer.add(news("io.millrace.sink.failing", (account, sink), turn));
+                self.logs.sink_fails(FailingSink { sink, account, since: at }).await
+            }
+            SinkTurn::Recovered => {
+                announcer.add(news("io.millrace.sink.recovered", (account, sink), turn));
+                self.logs.sink_answers(&[sink]).await?;
+                self.set(account, sink, SinkStatus::Active).await
+            }
+            SinkTurn::Gone => {
+                announcer.add(news("io.millrace.sink.failing", (account, sink), turn));
+                self.set(account, sink, SinkStatus::Failed).await
+            }
+            SinkTurn::Unspecified => Ok(()),
+        }
+    }
+
+    /// A failed sink that got something is active again.
+    pub(super) async fn attempted(&mut self, attempts: &[AttemptEntry]) {
+        if self.failed.is_empty() {
+            return;
+        }
+        let delivered = attempts.iter().filter(|entry| entry.result == AttemptResult::Delivered);
+        let again: HashSet<_> = delivered
+            .filter(|entry| self.failed.contains(&entry.sink))
+            .map(|entry| (entry.account, entry.sink))
+            .collect();
+        for (account, sink) in again {
+            told(self.set(account, sink, SinkStatus::Active).await);
+        }
+    }
+
+    /// Now and then: finds sinks that have failed for their whole window.
+    pub(super) async fn look(&mut self, now: Timestamp) {
+        if self.looked.is_some_and(|looked| looked.elapsed() < PERIOD) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        told(self.look_now(now).await);
+    }
+
+    async fn look_now(&mut self, now: Timestamp) -> Result<(), Error> {
+        self.failed = self.store.failed_sinks().await?.into_iter().collect();
+        for failing in self.logs.failing_sinks().await? {
+            let sink = match self.store.sink(failing.account, failing.sink).await {
+                Err(Error::NotFound { .. }) => {
+                    self.logs.sink_answers(&[failing.sink]).await?;
+                    continue;
+                }
+                found => found?,
+            };
+            let window = sink.delivery.window.unwrap_or(DELIVERY_WINDOW);
+            if now.since(failing.since) >= window && self.still_fails(&failing, now).await? {
+                self.set(failing.account, failing.sink, SinkStatus::Failed).await?;
+                // An update begins anew.
+                self.logs.sink_answers(&[failing.sink]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Its owner may have gone, and with it the word that it recovered.
+    async fn still_fails(&self, failing: &FailingSink, now: Timestamp) -> Result<bool, Error> {
+        let ago = i64::try_from(STILL.as_millis()).unwrap_or(0);
+        let query = LogQuery {
+            sink: Some(failing.sink),
+            since: Some(Timestamp::from_millis(now.as_millis() - ago)),
+            ..LogQuery::of(failing.account)
+        };
+        let last = self.logs.attempts(&query, &Page { after: None, limit: 1 }).await?;
+        Ok(last.first().is_some_and(|entry| entry.result != AttemptResult::Delivered))
+    }
+
+    async fn set(
+        &mut self,
+        account: AccountSid,
+        sink: SinkSid,
+        status: SinkStatus,
+    ) -> Result<(), Error> {
+        let now = crate::random::now();
+        match self.store.set_sink_status(account, sink, status, now).await {
+            Ok(None) | Err(Error::NotFound { .. }) => {}
+            Ok(Some(_)) => {
+                tracing::info!(sink.sid = %sink, status = status.as_str(), "the status of a sink changed");
+            }
+            Err(error) => return Err(error),
+        }
+        match status {
+            SinkStatus::Failed => self.failed.insert(sink),
+            _ => self.failed.remove(&sink),
+        };
+        Ok(())
+    }
+}
+
+fn told(noted: Result<(), Error>) {
+    if let Err(error) = noted {
+        tracing::warn!(%error, "cannot note how a sink is");
+    }
+}
+
+/// News of a sink; its id is the same for the same report.
+fn news(
+    event_type: &'static str,
+    (account, sink): (AccountSid, SinkSid),
+    turn: &SinkReport,
+) -> Announcement {
+    let at = Timestamp::from_millis(turn.at_ms);
+    let code = Some(turn.error_code).filter(|code| *code != 0);
+    let mut data = json!({
+        "account_sid": account,
+        "sink_sid": sink,
+        "date": at.to_rfc3339_millis(),
+    });
+    if let (Some(code), Value::Object(fields)) = (code, &mut data) {
+        fields.insert("error_code".to_owned(), code.into());
+        fields.insert("detail".to_owned(), turn.detail.as_str().into());
+    }
+    let id = format!("{event_type}/{sink}/{}", turn.at_ms);
+    Announcement { id, event_type, account, sink, at, data }
+}
