@@ -2,6 +2,7 @@
 
 mod delivers;
 mod down;
+mod finds;
 mod projects;
 mod publishes;
 mod refuses_bodies;
