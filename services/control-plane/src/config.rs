@@ -171,7 +171,6 @@ impl Settings {
     pub fn validate(&self) -> anyhow::Result<()> {
         self.check()?;
         self.keyring()?;
-        self.queue.check_redis()?;
         for (name, listen) in [
             ("control_plane.listen", &self.control_plane.listen),
             ("admin.listen", &self.admin.listen),
@@ -190,7 +189,7 @@ impl Settings {
             (2..=1_000).contains(&self.database.max_connections),
             "wrong setting `database.max_connections`: must be from 2 to 1,000"
         );
-        Ok(())
+        self.queue.check_redis()
     }
 
     /// What secrets are sealed with.

@@ -1,6 +1,6 @@
 //! The logs in an SQL database: what reads and changes them is one text for both; what writes many rows at once is the database's own.
 
-use std::{collections::HashSet, fmt};
+use std::{collections::HashSet, fmt, time::Duration};
 
 use async_trait::async_trait;
 use millrace_domain::{AccountSid, SinkSid, Timestamp};
@@ -18,6 +18,8 @@ use crate::{
     sql::{CALL_TIMEOUT, Fault, within},
 };
 
+/// Longest that days are made and dropped: at first there are dozens.
+const DAYS_TIMEOUT: Duration = Duration::from_secs(60);
 /// Most ids that one statement names.
 const IDS_MAX: usize = 1_000;
 
@@ -148,7 +150,7 @@ impl SqlLogs {
 #[async_trait]
 impl LogStore for SqlLogs {
     async fn keep_days(&self, now: Timestamp) -> Result<()> {
-        self.call("make and drop days of logs", async {
+        within(DAYS_TIMEOUT, "make and drop days of logs", async {
             match &self.rows {
                 Rows::Postgres(pool) => postgres::keep_days(pool, now).await,
                 Rows::Sqlite(_) => sqlite::keep_days(&self.pool, now).await,

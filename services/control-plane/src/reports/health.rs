@@ -177,3 +177,112 @@ fn news(
     let id = format!("{event_type}/{sink}/{}", turn.at_ms);
     Announcement { id, event_type, account, sink, at, data }
 }
+
+#[cfg(test)]
+mod tests {
+    use millrace_domain::{
+        Account, AccountStatus, Secret, Sink, SinkConfiguration, SinkDelivery, sink::WebhookMethod,
+    };
+    use millrace_store::{
+        Keyring,
+        logs::{Entries, LogId, Place, open_sqlite_ephemeral},
+        sqlite,
+    };
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_763_000_000_000);
+    const ACCOUNT: AccountSid = AccountSid::from_u128(1);
+    const SINK: SinkSid = SinkSid::from_u128(2);
+
+    async fn health() -> Health {
+        let keyring = Keyring::parse(Keyring::generate("test").reveal()).expect("a keyring");
+        let store = sqlite::open_ephemeral(keyring).await.expect("a database in memory");
+        let account = Account {
+            sid: ACCOUNT,
+            parent: None,
+            friendly_name: "test".to_owned(),
+            status: AccountStatus::Active,
+            auth_token: Secret::new("0123456789abcdef"),
+            created: NOW,
+            updated: NOW,
+        };
+        store.create_account(&account).await.expect("new");
+        let sink = Sink {
+            sid: SINK,
+            account: ACCOUNT,
+            description: "test".to_owned(),
+            configuration: SinkConfiguration::Webhook {
+                destination: Secret::new("https://e.example"),
+                method: WebhookMethod::Post,
+                batch_events: false,
+            },
+            status: SinkStatus::Active,
+            delivery: SinkDelivery {
+                window: Some(Duration::from_secs(60)),
+                ..SinkDelivery::default()
+            },
+            signing_secret: Secret::new("whsec_"),
+            created: NOW,
+            updated: NOW,
+        };
+        store.create_sink(&sink, 10).await.expect("new");
+        let logs = open_sqlite_ephemeral().await.expect("logs in memory");
+        Health::new(Arc::new(store), Arc::new(logs))
+    }
+
+    async fn attempted(health: &Health, at: Timestamp, result: AttemptResult) {
+        let place = Place {
+            log: 0,
+            partition: millrace_domain::Partition(0),
+            entry_ms: 0,
+            entry_seq: 0,
+            index: 0,
+        };
+        let entry = AttemptEntry {
+            id: LogId::of(at, &place),
+            reported: at,
+            account: ACCOUNT,
+            sink: SINK,
+            duration: Duration::ZERO,
+            result,
+            http_status: 0,
+            error_code: 0,
+            attempt: 1,
+            detail: String::new(),
+            event_ids: Vec::new(),
+        };
+        let entries = Entries { attempts: vec![entry], ..Entries::default() };
+        health.logs.write(&entries, NOW).await.expect("writes");
+    }
+
+    async fn status(health: &Health) -> SinkStatus {
+        health.store.sink(ACCOUNT, SINK).await.expect("is there").status
+    }
+
+    #[tokio::test]
+    async fn a_sink_is_failed_once_it_has_failed_for_its_whole_window() {
+        let mut health = health().await;
+        let at = |seconds| NOW.plus(Duration::from_secs(seconds));
+        let failing = FailingSink { sink: SINK, account: ACCOUNT, since: at(0) };
+        health.logs.sink_fails(failing).await.expect("notes");
+        health.look_now(at(60)).await.expect("looks");
+        assert_eq!(status(&health).await, SinkStatus::Active, "nobody tried it lately");
+        attempted(&health, at(50), AttemptResult::Retry).await;
+        health.look_now(at(59)).await.expect("looks");
+        assert_eq!(status(&health).await, SinkStatus::Active, "its window is not over");
+        health.look_now(at(60)).await.expect("looks");
+        assert_eq!(status(&health).await, SinkStatus::Failed);
+    }
+
+    #[tokio::test]
+    async fn a_sink_whose_recovery_was_not_told_is_not_failed() {
+        let mut health = health().await;
+        let failing = FailingSink { sink: SINK, account: ACCOUNT, since: NOW };
+        health.logs.sink_fails(failing).await.expect("notes");
+        let later = NOW.plus(Duration::from_secs(300));
+        attempted(&health, later, AttemptResult::Delivered).await;
+        health.look_now(later).await.expect("looks");
+        assert_eq!(status(&health).await, SinkStatus::Active);
+    }
+}

@@ -17,10 +17,10 @@ use uuid::Uuid;
 
 use crate::harness::{Harness, platform, start};
 
-const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// Reports as a deliverer does.
-async fn report(harness: &Harness, attempts: AttemptReports, drops: DropReports) {
+pub(crate) async fn report(harness: &Harness, attempts: AttemptReports, drops: DropReports) {
     let home = Partition::home_of(harness.account, 64);
     let token = Token(Uuid::now_v7());
     harness.queue.acquire(&[home], token, LONG).await.expect("acquires");
@@ -29,11 +29,16 @@ async fn report(harness: &Harness, attempts: AttemptReports, drops: DropReports)
     harness.queue.release(&[home], token).await.expect("releases");
 }
 
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     millrace_runtime::clock::now_millis()
 }
 
-fn attempt(harness: &Harness, sink: &str, outcome: AttemptOutcome, ids: &[&str]) -> AttemptReport {
+pub(crate) fn attempt(
+    harness: &Harness,
+    sink: &str,
+    outcome: AttemptOutcome,
+    ids: &[&str],
+) -> AttemptReport {
     let failed = outcome != AttemptOutcome::Delivered;
     AttemptReport {
         account: chunk::account_bytes(harness.account),
@@ -65,11 +70,11 @@ fn dropped(harness: &Harness, sink: &str, id: &str) -> DropReport {
     }
 }
 
-fn sid(text: &str) -> SinkSid {
+pub(crate) fn sid(text: &str) -> SinkSid {
     text.parse().expect("a SID")
 }
 
-async fn listed(harness: &Harness, path: &str, key: &str, count: usize) -> Vec<Value> {
+pub(crate) async fn listed(harness: &Harness, path: &str, key: &str, count: usize) -> Vec<Value> {
     eventually(&format!("{path} has {count}"), async || {
         let (status, body) = harness.get(path).await;
         assert_eq!(status, StatusCode::OK, "{body}");

@@ -5,6 +5,7 @@ mod body;
 mod grpc;
 mod harness;
 mod logs;
+mod news;
 mod paging;
 mod postgres;
 mod process;

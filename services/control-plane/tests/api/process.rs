@@ -48,7 +48,7 @@ async fn a_wrong_setting_stops_it_before_it_listens() {
     let queue = ("QUEUE__URL", "redis://127.0.0.1:1");
     for (settings, word) in [
         (vec![sealed, queue], "database.url"),
-        (vec![sealed], "queue.url"),
+        (vec![sealed, ("DATABASE__URL", "postgres://a/b")], "queue.url"),
         (vec![], "seal.keys"),
         (vec![sealed, ("CONTROL_PLANE__LISTN", "x")], "listn"),
         (vec![sealed, ("CONTROL_PLANE__PLATFORM_KEYS", "abc")], "platform_keys"),
