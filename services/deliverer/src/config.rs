@@ -70,7 +70,7 @@ pub struct DeliverySettings {
     /// Bound of any wait.
     #[serde(with = "humantime_serde")]
     pub backoff_cap: Duration,
-    /// Most requests at once, of the process. A sink may have as many open as are left: alone, half of them.
+    /// Most requests at once, of the process. A sink may have as many open as are left: alone, nearly half of them.
     pub in_flight: usize,
     /// Most requests at once, to one sink.
     pub in_flight_per_sink: u32,

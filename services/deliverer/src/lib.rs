@@ -72,10 +72,20 @@ pub struct Service {
     pub routes: Router,
 }
 
-/// Starts delivering: spawns its tasks on `process`, binds nothing. Claims no partition before it has a configuration.
+/// What a deliverer stands on.
+pub struct Seams {
+    /// Where events wait.
+    pub queue: Arc<dyn Queue>,
+    /// What is configured.
+    pub watch: Watch,
+    /// How sinks are spoken to.
+    pub drivers: Drivers,
+}
+
+/// Starts delivering over HTTP: see [`build_with`].
 ///
 /// # Errors
-/// A queue that does not answer; settings that cannot be used.
+/// As [`build_with`].
 pub async fn build(
     settings: &Settings,
     queue: Arc<dyn Queue>,
@@ -87,11 +97,25 @@ pub async fn build(
         deadline: settings.delivery.timeout,
         ..HttpOptions::default()
     };
+    let drivers = Drivers::new(&http)?;
+    build_with(settings, Seams { queue, watch, drivers }, process).await
+}
+
+/// Starts delivering: spawns its tasks on `process`, binds nothing. Claims no partition before it has a configuration.
+///
+/// # Errors
+/// A queue that does not answer; settings that cannot be used.
+pub async fn build_with(
+    settings: &Settings,
+    seams: Seams,
+    process: &Process,
+) -> anyhow::Result<Service> {
+    let Seams { queue, watch, drivers } = seams;
     let clock = QueueClock::new(queue.now().await?);
     let cx = Arc::new(Context {
         tasks: process.tasks.clone(),
         queue,
-        drivers: Drivers::new(&http)?,
+        drivers,
         watch,
         clock,
         in_flight: Budget::new(settings.delivery.in_flight),

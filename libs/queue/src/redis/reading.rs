@@ -30,7 +30,12 @@ impl RedisQueue {
         let operation = || format!("append to partition {}", partition.0);
         // At once as long as it gets: a chunk is not moved while the command grows.
         let mut append = Cmd::with_capacity(5, chunk.len() + 64);
-        append.arg("XADD").arg(self.keys.ready(partition)).arg("*").arg(CHUNK_FIELD).arg(chunk.as_ref());
+        append
+            .arg("XADD")
+            .arg(self.keys.ready(partition))
+            .arg("*")
+            .arg(CHUNK_FIELD)
+            .arg(chunk.as_ref());
         let id: String =
             self.link.write(&append).await.map_err(|failure| failure.during(operation))?;
         entries::id(&id).ok_or_else(|| not_ours(format!("id `{id}` of a new entry")))

@@ -1,0 +1,13 @@
+//! The engine of a deliverer, whole, with scripted sinks and under a clock that is paused: what it does when, counted.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+mod connection;
+mod interleavings;
+mod memory;
+mod pace;
+mod probes;
+mod shares;
+mod sinks;
+mod standing;
+mod world;
