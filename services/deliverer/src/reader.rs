@@ -27,7 +27,7 @@ pub(crate) async fn run(cx: Arc<Context>, tenures: Arc<Tenures>, stopping: Cance
 async fn read_all(cx: &Context, tenures: &Tenures) {
     let mut pause = Duration::ZERO;
     loop {
-        let changed = tenures.changed();
+        let mut changed = std::pin::pin!(tenures.changed());
         let serving = tenures.serving();
         let wanted: Vec<_> = serving
             .iter()
@@ -36,14 +36,15 @@ async fn read_all(cx: &Context, tenures: &Tenures) {
             .collect();
         if wanted.is_empty() {
             // Waiting changes nothing.
-            tokio::select! { () = changed => {}, () = cx.more_to_read.notified() => {} }
+            tokio::select! { () = &mut changed => {}, () = cx.more_to_read.notified() => {} }
             continue;
         }
-        cx.unsettled.room().await;
+        // Not longer than these are served: a tenure that was given up holds what it had open until it is let go here.
+        tokio::select! { () = cx.unsettled.room() => {}, () = &mut changed => continue }
         // A change of partitions cuts the read off, so that a new one is read at once; nothing is lost by it.
         let read = tokio::select! {
             read = cx.queue.read(&wanted, READ_WAIT) => read,
-            () = changed => continue,
+            () = &mut changed => continue,
             () = cx.more_to_read.notified() => continue,
         };
         match read {

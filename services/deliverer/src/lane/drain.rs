@@ -62,7 +62,9 @@ impl Runner {
         self.drained.clear();
         self.halved.clear();
         match self.sweep().await {
-            Ok(()) => {
+            // There is no room for what is due: not to be looked at again and again until there is.
+            Ok(false) => Some(self.expiry_due.min(Instant::now() + LATER)),
+            Ok(true) => {
                 // With its hands full, the lane is woken when one is free.
                 let view = self.lane.view();
                 let due = view.delayed.filter(|_| view.in_hand.len() < IN_HAND_MAX);
@@ -102,19 +104,20 @@ impl Runner {
         None
     }
 
-    /// While nothing is sent: what is due moves to the backlog, what is too old is given up.
-    pub(super) async fn sweep(&mut self) -> Result<()> {
+    /// While nothing is sent: what is due moves to the backlog, what is too old is given up. Tells whether there was room for it
+    /// in memory.
+    pub(super) async fn sweep(&mut self) -> Result<bool> {
         let now = self.tenure.cx.clock.now();
         let window = self.window();
         let view = self.lane.view();
         let due = view.delayed.is_some_and(|due| due <= now);
         if !due && self.expiry_due > Instant::now() {
-            return Ok(());
+            return Ok(true);
         }
         let cx = Arc::clone(&self.tenure.cx);
         let Some(_loading) = cx.parked.loading().await else {
             self.expiry_due = Instant::now() + LATER;
-            return Ok(());
+            return Ok(false);
         };
         let room = view.in_hand.len() < IN_HAND_MAX;
         if room && due {
@@ -147,7 +150,7 @@ impl Runner {
         } else if self.expiry_due <= Instant::now() {
             self.expiry_due = Instant::now() + EXPIRY_INTERVAL.min(window / 8);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Takes the first parked chunks of a set in hand. Learns where there are none.
