@@ -9,6 +9,7 @@ use millrace_proto::{
     v1::{
         account_service_server::AccountServiceServer,
         event_type_service_server::EventTypeServiceServer, log_service_server::LogServiceServer,
+        quarantine_service_server::QuarantineServiceServer,
         schema_service_server::SchemaServiceServer, sink_service_server::SinkServiceServer,
         subscription_service_server::SubscriptionServiceServer,
     },
@@ -32,15 +33,17 @@ use crate::{
 mod accounts;
 mod event_types;
 mod logs;
+mod quarantine;
 mod schemas;
 mod sinks;
 mod subscriptions;
 
 /// Full names of the services, for health.
-pub(crate) const SERVICES: [&str; 7] = [
+pub(crate) const SERVICES: [&str; 8] = [
     "millrace.v1.AccountService",
     "millrace.v1.EventTypeService",
     "millrace.v1.LogService",
+    "millrace.v1.QuarantineService",
     "millrace.v1.SchemaService",
     "millrace.v1.SinkService",
     "millrace.v1.SubscriptionService",
@@ -61,6 +64,7 @@ pub(crate) fn routes(app: &Arc<App>, watch: Watch) -> Router {
         .add_service(SchemaServiceServer::new(face()))
         .add_service(LogServiceServer::new(face()))
         .add_service(AccountServiceServer::new(face()))
+        .add_service(QuarantineServiceServer::new(face()))
         .add_service(ConfigServiceServer::new(watch))
         .into_axum_router()
         .reset_fallback()

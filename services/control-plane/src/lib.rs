@@ -23,6 +23,7 @@ mod grpc;
 mod health;
 mod logs;
 mod paging;
+mod quarantine;
 mod queue;
 mod random;
 mod reports;
@@ -44,6 +45,7 @@ use catalog::Catalog;
 use commit::Commits;
 use delivery::Deliverers;
 use logs::Logs;
+use quarantine::Quarantine;
 use reports::{health::Health, problems::Problems, quota::Quota, tally::Tally};
 use sinks::Sinks;
 use subscriptions::Subscriptions;
@@ -88,6 +90,7 @@ pub(crate) struct App {
     pub(crate) subscriptions: Subscriptions,
     pub(crate) catalog: Catalog,
     pub(crate) accounts: Accounts,
+    pub(crate) quarantine: Quarantine,
     pub(crate) site: Site,
 }
 
@@ -150,6 +153,7 @@ pub async fn build(
         accounts: Accounts { store: Arc::clone(&store), commits },
         catalog,
         site: Site { public_url: checked.public_url, schemas_url },
+        quarantine: Quarantine { queue: queue.clone(), partitions: settings.queue.partitions },
         logs: Logs {
             store: Arc::clone(&store),
             logs,

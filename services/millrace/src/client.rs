@@ -8,6 +8,7 @@ mod listen;
 mod logs;
 pub(crate) mod output;
 pub(crate) mod publish;
+mod quarantine;
 mod shape;
 pub(crate) mod signature;
 mod sinks;
@@ -29,6 +30,7 @@ pub(crate) enum ClientCommand {
     Errors(logs::ErrorsArgs),
     Publish(publish::PublishArgs),
     Listen(listen::ListenArgs),
+    Quarantine(quarantine::QuarantineArgs),
     Verify(verify::VerifyArgs),
 }
 
@@ -58,6 +60,10 @@ pub(crate) async fn run(command: ClientCommand, defaults: DefaultArgs) -> anyhow
         ClientCommand::Publish(mut args) => {
             args.connection = args.connection.or(defaults);
             publish::run(args).await
+        }
+        ClientCommand::Quarantine(mut args) => {
+            args.connection = args.connection.or(defaults);
+            quarantine::run(args).await
         }
         ClientCommand::Listen(args) => listen::run(args).await,
         ClientCommand::Verify(args) => verify::run(&args),

@@ -9,6 +9,7 @@ mod news;
 mod paging;
 mod postgres;
 mod process;
+mod quarantine;
 mod refusals;
 mod rest;
 mod sink_settings;
