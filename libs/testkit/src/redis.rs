@@ -74,6 +74,17 @@ impl Redis {
         &self.prefix
     }
 
+    /// Has the lease of a partition end at once, whoever holds it.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn end_lease(&self, partition: u16) -> Result<()> {
+        let client = redis::Client::open(self.url())?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        let owner = format!("{{{}:{partition}}}:owner", self.prefix);
+        Ok(redis::cmd("DEL").arg(owner).exec_async(&mut connection).await?)
+    }
+
     /// How many chunks stand in the queue of this test, not settled, over all its partitions.
     ///
     /// # Errors

@@ -1,25 +1,19 @@
 //! What all tenures and lanes of a process share: the seams, the budgets, the queue's clock.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
-use millrace_domain::Timestamp;
 use millrace_queue::Queue;
 use millrace_runtime::Tasks;
 use millrace_sinks::Drivers;
 use millrace_watch::Watch;
-use tokio::{
-    sync::{Notify, Semaphore, SemaphorePermit},
-    time::Instant,
-};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use crate::{
     budget::Budget,
+    clock::QueueClock,
     config::{AttemptLog, DeliverySettings},
     parking::ParkingRoom,
     probation::Held,
@@ -43,32 +37,6 @@ pub(crate) struct Context {
     pub(crate) more_to_read: Notify,
     /// The one place for a suspect that is to be alone; see [`crate::probation`].
     pub(crate) alone: Arc<Semaphore>,
-}
-
-/// The queue's time, kept between two readings of it by this machine's steady clock.
-#[derive(Debug)]
-pub(crate) struct QueueClock {
-    last: Mutex<(Instant, Timestamp)>,
-}
-
-impl QueueClock {
-    pub(crate) fn new(now: Timestamp) -> Self {
-        Self { last: Mutex::new((Instant::now(), now)) }
-    }
-
-    pub(crate) fn set(&self, now: Timestamp) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), now);
-    }
-
-    pub(crate) fn now(&self) -> Timestamp {
-        let (at, time) = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        time.plus(at.elapsed())
-    }
-
-    /// When it will be `time` by the steady clock, at most an hour ahead.
-    pub(crate) fn instant_of(&self, time: Timestamp) -> Instant {
-        Instant::now() + time.since(self.now()).min(Duration::from_secs(3600))
-    }
 }
 
 /// What bounds the memory that parked chunks take while they are drained: a budget of their own, so that a backlog never keeps
@@ -174,6 +142,8 @@ impl Drop for Share {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]

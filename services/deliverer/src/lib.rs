@@ -33,7 +33,8 @@ use uuid::Uuid;
 
 use crate::{
     budget::Budget,
-    context::{Context, ParkedBudget, QueueClock, Unsettled},
+    clock::QueueClock,
+    context::{Context, ParkedBudget, Unsettled},
     ownership::{Owner, Tenures},
     parking::ParkingRoom,
     quota::Quota,
@@ -42,6 +43,7 @@ use crate::{
 mod attempt;
 mod backlog;
 mod budget;
+mod clock;
 pub mod config;
 mod context;
 mod cursor;

@@ -10,11 +10,12 @@ use std::{
     time::Duration,
 };
 
+use futures::StreamExt;
 use millrace_domain::Partition;
-use millrace_queue::{Member, Ownership, Result, Token};
+use millrace_queue::{Error, Member, Ownership, Result, Token};
 use tokio::{
     sync::{Notify, futures::Notified},
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -23,6 +24,9 @@ use crate::{context::Context, tenure::Tenure};
 
 /// How soon to ask again for partitions that are still another's.
 const ACQUIRE_AGAIN: Duration = Duration::from_millis(250);
+
+/// Tenures that are begun at once.
+const BEGIN_AT_ONCE: usize = 32;
 
 /// The tenures of this process.
 #[derive(Default)]
@@ -180,21 +184,20 @@ impl Owner {
         }
         let (token, asked) = (Token(Uuid::new_v4()), Instant::now());
         let ownerships = self.cx.queue.acquire(wanted, token, self.lease).await?;
+        let held = wanted.iter().zip(ownerships).filter_map(|(partition, ownership)| {
+            (ownership == Ownership::Held).then_some(*partition)
+        });
         let (mut taken, mut failed, mut first_error) = (Vec::new(), Vec::new(), None);
-        let held =
-            wanted.iter().zip(ownerships).filter(|(_, ownership)| *ownership == Ownership::Held);
-        for partition in held.map(|(partition, _)| *partition) {
-            match Tenure::begin(partition, token, asked + self.lease, Arc::clone(&self.cx)).await {
-                Ok(tenure) => {
-                    self.tenures.insert(tenure);
-                    taken.push(partition.0);
-                }
-                Err(error) => {
+        for (partition, error) in self.begin(held.collect(), token, asked).await {
+            match error {
+                None => taken.push(partition.0),
+                Some(error) => {
                     failed.push(partition);
                     first_error.get_or_insert(error);
                 }
             }
         }
+        taken.sort_unstable();
         if !taken.is_empty() {
             metrics::counter!("millrace_partitions_taken_total").increment(taken.len() as u64);
             tracing::info!(partitions = ?taken, "owns partitions");
@@ -203,6 +206,49 @@ impl Owner {
             None => Ok(taken.len()),
             // One partition that cannot be begun must not keep the others from being served, here or elsewhere.
             Some(error) => self.cx.queue.release(&failed, token).await.and(Err(error)),
+        }
+    }
+
+    /// Begins tenures, some at a time, each served as soon as it is begun. Tells which could not be begun. Leases are renewed
+    /// meanwhile: with many partitions, or a slow queue, it may take longer than one lasts.
+    async fn begin(
+        &self,
+        partitions: Vec<Partition>,
+        token: Token,
+        asked: Instant,
+    ) -> Vec<(Partition, Option<Error>)> {
+        let mut until = asked + self.lease;
+        let begin = |partition: Partition| {
+            let begun = Tenure::begin(partition, token, until, Arc::clone(&self.cx));
+            async move { (partition, begun.await) }
+        };
+        let begins: Vec<_> = partitions.iter().map(|partition| begin(*partition)).collect();
+        let mut begins = futures::stream::iter(begins).buffer_unordered(BEGIN_AT_ONCE);
+        let mut done = Vec::with_capacity(partitions.len());
+        let mut renewal = Instant::now() + self.renew;
+        loop {
+            // What is begun is handed over whole, and the others go on where they were.
+            tokio::select! {
+                begun = begins.next() => match begun {
+                    None => return done,
+                    Some((partition, Ok(tenure))) => {
+                        tenure.renewed(until);
+                        self.tenures.insert(tenure);
+                        done.push((partition, None));
+                    }
+                    Some((partition, Err(error))) => done.push((partition, Some(error))),
+                },
+                () = sleep_until(renewal) => {
+                    let asked = Instant::now();
+                    // Those that were lost are found out by the next renewal of their tenure.
+                    if self.cx.queue.renew(&partitions, token, self.lease).await.is_ok() {
+                        until = asked + self.lease;
+                    }
+                    drop(self.renew().await);
+                    drop(self.cx.queue.announce(&self.member, self.lease).await);
+                    renewal = Instant::now() + self.renew;
+                }
+            }
         }
     }
 

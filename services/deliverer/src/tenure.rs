@@ -19,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     backlog::{Backlogs, Closed, breaker_state},
+    clock::PUT_OFF_MAX,
     context::{Context, Share},
     cursor::Cursor,
     lane::{self, Lane},
@@ -395,7 +396,13 @@ impl Tenure {
     }
 
     fn resume(self: &Arc<Self>, sink: SinkSid, state: &BacklogState) {
-        let breaker = breaker_state(state);
+        let (now, cap) = (self.cx.clock.now(), self.cx.delivery.backoff_cap);
+        let mut breaker = breaker_state(state);
+        if let Some(open) = &mut breaker.open
+            && open.next_probe > now.plus(PUT_OFF_MAX)
+        {
+            open.next_probe = now.plus(cap);
+        }
         if breaker != breaker::State::default() {
             lock(&self.breakers).insert(sink, breaker);
         }

@@ -6,10 +6,14 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use millrace_deliverer::Settings;
 use millrace_proto::internal::Resource;
-use millrace_queue::{Class, Place, Queue, SqliteOptions, SqliteQueue};
+use millrace_queue::{
+    Class, Ownership, Place, Queue, RedisOptions, RedisQueue, ReportKind, SqliteOptions,
+    SqliteQueue, Token,
+};
 use millrace_testkit::{
     eventually::eventually_eq,
     receiver::{Answer, Receiver},
+    redis::Redis,
 };
 use support::{
     Deliverer, PARTITIONS, home, ids, park, parked_event, publish, settings, sink,
@@ -17,6 +21,7 @@ use support::{
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use uuid::Uuid;
 
 #[allow(dead_code, reason = "each suite uses its part")]
 mod support;
@@ -175,8 +180,51 @@ async fn a_release_leaves_no_suspicion() {
     receiver.until("they arrived", |r| r.accepted() == 10).await;
     deliverer.stop().await;
     publish(&queue, ids("b", 10), &[1]).await;
-    let token = millrace_queue::Token(uuid::Uuid::now_v7());
+    let token = Token(Uuid::now_v7());
     queue.acquire(&[home()], token, Duration::from_secs(5)).await.unwrap();
     let found = queue.inherit(home()).await.unwrap();
     assert_eq!((found.unclean, found.notes), (false, vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_whose_lease_was_stolen_changes_nothing() {
+    let (receiver, redis) = (Receiver::start().await, Redis::start().await.unwrap());
+    let options = RedisOptions {
+        url: redis.url().to_owned(),
+        prefix: redis.prefix().to_owned(),
+        partitions: PARTITIONS,
+        ..RedisOptions::default()
+    };
+    let queue: Arc<dyn Queue> = Arc::new(RedisQueue::connect(options).await.unwrap());
+    let resources = vec![sink(1, &receiver.url("/"), false), sink(2, &receiver.url("/down"), true)];
+    receiver.answer("/", Answer::ok().after(Duration::from_millis(200)));
+    receiver.answer("/down", Answer::status(503));
+    let mut settings = settings();
+    // It does not notice before it has something to settle.
+    settings.deliverer.renew = Duration::from_secs(1);
+    let deliverer = Deliverer::start(&settings, &queue, watch(resources.clone())).await;
+    for part in ids("a", 20).chunks(1) {
+        publish(&queue, part.to_vec(), &[1, 2]).await;
+    }
+    receiver.until("requests are open", |r| r.requests_to("/").len() >= 20).await;
+    let thief = Token(Uuid::now_v7());
+    redis.end_lease(home().0).await.unwrap();
+    let taken = queue.acquire(&[home()], thief, Duration::from_secs(60)).await.unwrap();
+    assert_eq!(taken, [Ownership::Held]);
+    let before = (queue.depth().await.unwrap(), queue.backlogs(home()).await.unwrap());
+    queue.reports(ReportKind::Attempts, "test", 1_000).await.unwrap();
+    // Once it has ended, it has tried everything.
+    deliverer.stop().await;
+    assert_eq!((queue.depth().await.unwrap(), queue.backlogs(home()).await.unwrap()), before);
+    assert!(before.0 > 0, "something was unsettled");
+    let (held, _) = queue.renew(&[home()], thief, Duration::from_secs(60)).await.unwrap();
+    assert_eq!(held, [Ownership::Held], "the thief still holds it");
+    let reports = queue.reports(ReportKind::Attempts, "test", 1_000).await.unwrap();
+    assert!(reports.is_empty(), "nothing is told of what is not settled");
+    queue.release(&[home()], thief).await.unwrap();
+    receiver.answer("/down", Answer::ok());
+    let next = Deliverer::start(&settings, &queue, watch(resources)).await;
+    until_all_is_settled(&queue).await;
+    assert_eq!(receiver.accepted_ids().len(), 20);
+    next.stop().await;
 }

@@ -11,7 +11,7 @@ use super::{
     run::{EXPIRY_INTERVAL, Runner},
     send::drop_expired,
 };
-use crate::{parcel::Parcel, probation::Vetted};
+use crate::{clock::PUT_OFF_MAX, parcel::Parcel, probation::Vetted};
 
 /// Parked chunks that are loaded at once.
 const LOAD_CHUNKS: usize = 2;
@@ -179,6 +179,12 @@ impl Runner {
                 }
                 _ => None,
             };
+            let latest = self.tenure.cx.clock.now().plus(PUT_OFF_MAX);
+            if first.is_some_and(|at| at > latest) {
+                // Put off by a clock that has jumped back since: due for all we know.
+                let chunks = queue.parked(partition, sink, class, query(END, limit, &[])).await?;
+                return self.open(class, chunks).await;
+            }
             if self.lane.learnt(class, first, view.parks) {
                 self.tenure.nothing_parked(sink, view.parks);
             }
