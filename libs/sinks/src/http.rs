@@ -25,8 +25,9 @@ use crate::guard::{Bounded, GuardedConnector};
 const BODY_READ_BYTES: usize = 16 * 1024;
 /// Most bytes of an answer's head.
 const HEAD_MAX_BYTES: usize = 64 * 1024;
-/// Most idle connections that are kept to one host: as many as a sink may have requests in flight.
-const IDLE_PER_HOST: usize = 64;
+/// Most idle connections that are kept to one host: as many as a process has requests in flight by default. One host may be
+/// that of very many sinks, whose requests would otherwise each make and close a connection.
+const IDLE_PER_HOST: usize = 1_024;
 /// How long an idle connection is kept; common servers close theirs after 60 to 75 s.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
