@@ -4,7 +4,8 @@
 
 use std::{
     collections::VecDeque,
-    sync::atomic::{AtomicU16, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
+    time::Duration,
 };
 
 use millrace_domain::Partition;
@@ -17,6 +18,8 @@ const READ_BYTES: u64 = 8 * 1024 * 1024;
 const FIRST_STEP: usize = 8;
 /// How many times as many it asks for at each step after that.
 const GROWTH: usize = 4;
+/// A wait that was one: what is there already comes sooner.
+const CALM: Duration = Duration::from_millis(2);
 /// What a chunk is taken to be before one was seen.
 const FIRST_GUESS_BYTES: u64 = 64 * 1024;
 
@@ -26,11 +29,17 @@ pub(crate) struct Shares {
     chunk_bytes: AtomicU64,
     /// The partition that comes first next time.
     first: AtomicU16,
+    /// Whether the last read waited for what it brought: then nothing else was there.
+    calm: AtomicBool,
 }
 
 impl Default for Shares {
     fn default() -> Self {
-        Self { chunk_bytes: AtomicU64::new(FIRST_GUESS_BYTES), first: AtomicU16::new(0) }
+        Self {
+            chunk_bytes: AtomicU64::new(FIRST_GUESS_BYTES),
+            first: AtomicU16::new(0),
+            calm: AtomicBool::new(false),
+        }
     }
 }
 
@@ -53,6 +62,16 @@ impl Shares {
             bytes: 0,
             found: Vec::new(),
         }
+    }
+
+    /// Whether a read need not look before it waits: a wait that finds something does not last, and brings it.
+    pub(crate) fn are_calm(&self) -> bool {
+        self.calm.load(Ordering::Relaxed)
+    }
+
+    /// Notes how long a read waited for what it brought, and whether there was more.
+    pub(crate) fn note_wait(&self, waited: Duration, more: bool) {
+        self.calm.store(waited >= CALM && !more, Ordering::Relaxed);
     }
 
     /// Ends a read: remembers where it stopped, and how large its chunks were, slow to forget large ones.
@@ -172,6 +191,19 @@ mod tests {
             *counts.entry(partition.0).or_insert(0) += 1;
         }
         counts.into_iter().collect()
+    }
+
+    #[test]
+    fn is_calm_as_long_as_reads_have_to_wait() {
+        let shares = Shares::default();
+        assert!(!shares.are_calm());
+        shares.note_wait(Duration::from_secs(1), false);
+        assert!(shares.are_calm());
+        for (waited, more) in [(Duration::from_micros(300), false), (Duration::from_secs(1), true)]
+        {
+            shares.note_wait(waited, more);
+            assert!(!shares.are_calm());
+        }
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! Appending, and reading what stands in a partition.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ::redis::{Cmd, cmd};
 use bytes::Bytes;
@@ -22,6 +26,8 @@ use crate::{
     compress::decompress,
 };
 
+/// Chunks of each partition that a waiting read brings at most: one more than what comes to an empty queue, to tell it from a busy one.
+const WAITING_COUNT: usize = 2;
 /// A wait that is worth reads that outlive it.
 const SOON: Duration = Duration::from_millis(100);
 
@@ -73,16 +79,21 @@ impl RedisQueue {
     ) -> Result<Vec<(Partition, Entry)>, Failure> {
         let keys = self.ready_keys(cursors);
         let mut plan = self.shares.plan(cursors);
-        while let Some(count) = plan.next_count() {
+        let waits_at_once = self.shares.are_calm() && !wait.is_zero();
+        while !waits_at_once && let Some(count) = plan.next_count() {
             let read = self.xread(&plan.cursors, count, None);
             let streams: RawStreams = node.query(&read).await?;
             plan.take(entries::chunks(streams, CHUNK_FIELD, &keys));
         }
         if plan.is_empty() && !wait.is_zero() {
             // All of them, however many: what comes to any ends the wait, and what came since is little.
-            let read = self.xread(cursors, 1, Some(wait));
+            let read = self.xread(cursors, WAITING_COUNT, Some(wait));
+            let asked = Instant::now();
             let streams: RawStreams = node.wait(&read, wait).await?;
-            plan.take(entries::chunks(streams, CHUNK_FIELD, &keys));
+            let found = entries::chunks(streams, CHUNK_FIELD, &keys);
+            let more = found.iter().any(|(_, entries)| entries.len() >= WAITING_COUNT);
+            self.shares.note_wait(asked.elapsed(), more);
+            plan.take(found);
         }
         Ok(self.shares.finish(plan))
     }
