@@ -46,8 +46,6 @@ pub(crate) enum Case {
     Unbatched,
     /// Single events, 64 at once, to one sink that takes one event a request.
     Single,
-    /// 10,000 accounts, one event a second each, a sink each.
-    Accounts,
     /// Batches of 100 to ten sinks that all take them.
     FanOut,
     /// 10 of 100 sinks hang for 5 s each.
@@ -66,6 +64,8 @@ pub(crate) enum Case {
     DevUnbatched,
     /// `millrace dev`: one event after the other, 100 a second.
     DevLatency100,
+    /// 10,000 accounts, one event a second each, a sink each; to make them takes longest.
+    Accounts,
 }
 
 /// What a case goes by.
