@@ -5,7 +5,7 @@ use millrace_testkit::{
     receiver::{Answer, Receiver},
 };
 use millrace_tests::{
-    Mode, Options, Sink, Stack, TYPE,
+    Kind, Mode, Options, Sink, Stack, TYPE,
     arrivals::{exactly, ids},
     event,
 };
@@ -115,4 +115,28 @@ async fn a_paused_sink_keeps_its_events_until_it_is_resumed(mode: Mode) {
         stack.rest().post(&format!("/v1/Sinks/{}", sink.sid), &[("Paused", "false")]).await;
     assert_eq!((resumed.status, resumed.body.get("paused")), (200, None));
     exactly(&receiver, "/paused", &ids(["1", "2"])).await;
+}
+
+#[tokio::test]
+async fn a_sink_that_nobody_serves_is_unavailable_and_not_unknown() {
+    let mut stack = Stack::start(Mode::Servers, Options::default()).await;
+    let receiver = Receiver::start().await;
+    let sink = stack.subscribed(&receiver, "/served").await;
+    until(&stack, &sink, "it is served", |status| !status.is_null()).await;
+    stack.process(Kind::Deliverer(0)).kill();
+    let rest = stack.rest();
+    let path = format!("/v1/Sinks/{}/Status", sink.sid);
+    let (status, code, message) = {
+        let answer = rest.get(&path).await;
+        let (status, code, message) = answer.error();
+        (status, code, message.to_owned())
+    };
+    assert_eq!((status, code), (503, 20503), "{message}");
+    eventually("its lease is over", || async {
+        let answer = rest.get(&path).await;
+        answer.error().2.contains("no deliverer serves this sink").then_some(())
+    })
+    .await;
+    stack.process(Kind::Deliverer(0)).restart().await;
+    until(&stack, &sink, "it is served again", |status| !status.is_null()).await;
 }

@@ -40,7 +40,7 @@ pub struct Settings {
 pub struct DelivererSettings {
     /// Address of gRPC.
     pub listen: String,
-    /// Where other services reach it; empty: `listen`.
+    /// Where other services reach it; empty: `listen`, or the address towards control-plane where that is every address.
     pub advertise: String,
     /// How long an owner may be silent before another takes its partitions.
     #[serde(with = "humantime_serde")]

@@ -40,6 +40,7 @@ use crate::{
     quota::Quota,
 };
 
+mod address;
 mod attempt;
 mod backlog;
 mod budget;
@@ -159,7 +160,7 @@ pub async fn build_with(
 ///
 /// # Errors
 /// Settings, Redis or ports that cannot be used; a task that failed.
-pub async fn run(settings: Settings) -> anyhow::Result<()> {
+pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
     settings.validate()?;
     let metrics = telemetry::init(&settings.log)?;
     let process = Process::default();
@@ -188,6 +189,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     });
     let queue = Arc::new(queue.await?);
     process.readiness.set("queue", true);
+    settings.deliverer.advertise = address::announced(&settings).await;
     let service = build(&settings, queue, watch, &process).await?;
     let standard = standard_routes(
         GRPC_SERVICES,

@@ -88,3 +88,43 @@ impl Tally {
         self.sinks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use millrace_queue::{Park, ParkedId};
+
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1_000)
+    }
+
+    fn parking(sink: SinkSid, accepted: Timestamp, events: u64) -> Settlement {
+        let id = ParkedId(uuid::Uuid::nil());
+        let class = Class::Backlog;
+        let park = Park { sink, id, class, at: accepted, expires: accepted, chunk: Bytes::new() };
+        let state = BacklogState { events, bytes: events * 10, ..BacklogState::default() };
+        Settlement {
+            parks: vec![park],
+            backlogs: vec![(sink, Some(state))],
+            ..Settlement::default()
+        }
+    }
+
+    #[test]
+    fn counts_what_is_parked_and_knows_who_waits_longest() {
+        let (one, two) = (SinkSid::from_u128(1), SinkSid::from_u128(2));
+        let tally = Tally::default();
+        tally.settled(&parking(one, at(10), 3), at(20));
+        tally.settled(&parking(two, at(5), 1), at(20));
+        tally.settled(&parking(one, at(15), 4), at(20));
+        assert_eq!(tally.of(one), Some(Waiting { events: 4, bytes: 40, since: at(10) }));
+        assert_eq!((tally.total(), tally.oldest()), ((5, 50), Some((two, at(5)))));
+        tally.learnt(two, at(12));
+        assert_eq!(tally.oldest(), Some((one, at(10))), "its oldest event is gone");
+        let gone = Settlement { backlogs: vec![(one, None)], ..Settlement::default() };
+        tally.settled(&gone, at(30));
+        assert_eq!((tally.of(one), tally.total()), (None, (1, 10)));
+    }
+}

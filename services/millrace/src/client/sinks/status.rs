@@ -119,7 +119,7 @@ fn unavailable(sid: &str, status: &tonic::Status, output: &OutputArgs) -> String
 
 fn block(sid: &str, status: &v1::DeliveryStatus) -> String {
     let now = millis(status.status_time.as_ref());
-    let ago = |time: &prost_types::Timestamp| span(now - millis(Some(time)));
+    let ago = |time: &prost_types::Timestamp| span((now - millis(Some(time))) / 1_000);
     let oldest = status.oldest_event_time.as_ref().map(ago);
     let mut fields = vec![("sink", sid.to_owned())];
     if status.paused {
@@ -158,7 +158,7 @@ fn breaker(status: &v1::DeliveryStatus, now: i64) -> String {
         v1::BreakerState::Closed | v1::BreakerState::Unspecified => return "closed".to_owned(),
     };
     if let Some(since) = &status.breaker_open_time {
-        push(&mut text, format_args!(" for {}", span(now - millis(Some(since)))));
+        push(&mut text, format_args!(" for {}", span((now - millis(Some(since))) / 1_000)));
     }
     match status.breaker_cause() {
         v1::BreakerCause::Unspecified => {}
@@ -166,7 +166,9 @@ fn breaker(status: &v1::DeliveryStatus, now: i64) -> String {
         v1::BreakerCause::HalfOfRecent => text.push_str(" (half of the last 50 requests failed)"),
     }
     if let Some(next) = &status.next_probe_time {
-        push(&mut text, format_args!(", next probe in {}", span(millis(Some(next)) - now)));
+        // Rounded up: at 0 it would be due.
+        let wait = (millis(Some(next)) - now).saturating_add(999) / 1_000;
+        push(&mut text, format_args!(", next probe in {}", span(wait)));
     }
     text
 }
@@ -230,9 +232,9 @@ fn millis(time: Option<&prost_types::Timestamp>) -> i64 {
     })
 }
 
-/// A span of time, to the second.
-fn span(millis: i64) -> String {
-    let seconds = u64::try_from(millis).unwrap_or(0).div_ceil(1_000);
+/// A span of time in seconds; none that is negative.
+fn span(seconds: i64) -> String {
+    let seconds = u64::try_from(seconds).unwrap_or(0);
     humantime::format_duration(Duration::from_secs(seconds)).to_string()
 }
 
