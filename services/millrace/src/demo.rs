@@ -184,7 +184,7 @@ async fn publish(
     };
     let connection = connect_relying_on(router, &credentials, config_version).await?;
     let client = PublishServiceClient::new(connection);
-    let sender = Sender { client, retry_for: DEADLINE, deduplicate: false };
+    let sender = Sender { client, retry_for: DEADLINE, deduplicate: false, stream: None };
     let mut published = HashMap::new();
     let lines: Vec<&str> = EVENTS.lines().collect();
     for lines in lines.chunks(BATCH_EVENTS) {

@@ -4,6 +4,7 @@ mod batch;
 mod lines;
 mod parse;
 mod send;
+mod streamed;
 mod tally;
 
 use std::{
@@ -21,6 +22,7 @@ pub(crate) use self::{
     batch::Batch,
     parse::event,
     send::{Delivery, Kept, Sender},
+    streamed::Streamed,
 };
 use self::{
     batch::{Batches, Cut},
@@ -53,6 +55,9 @@ pub(crate) struct PublishArgs {
     /// Leave out events that were published before with the same id and this flag, within the router's window (1 h unless set).
     #[arg(long)]
     deduplicate: bool,
+    /// Send all batches over one stream, instead of a call for each.
+    #[arg(long)]
+    stream: bool,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -76,7 +81,9 @@ pub(crate) async fn run(args: PublishArgs) -> anyhow::Result<ExitCode> {
     let (input, size) = open(&args.file).await?;
     let connection = connect(args.connection.router(), &credentials).await?;
     let client = PublishServiceClient::new(connection).max_decoding_message_size(ANSWER_MAX_BYTES);
-    let sender = Sender { client, retry_for: args.retry_for, deduplicate: args.deduplicate };
+    let stream = args.stream.then(|| Streamed::new(client.clone()));
+    let sender =
+        Sender { client, retry_for: args.retry_for, deduplicate: args.deduplicate, stream };
     let batches = Batches::new(input, credentials.account_named(), usize::from(args.batch));
     let progress = Progress::start(size);
     let mut tally = Tally::default();

@@ -9,7 +9,9 @@ use millrace_proto::v1::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::Batch;
+use tonic::Status;
+
+use super::{Batch, streamed::Streamed};
 use crate::client::{connection::Connection, failure};
 
 /// From 200 ms up to 5 s between tries.
@@ -23,6 +25,8 @@ pub(crate) struct Sender {
     pub(crate) retry_for: Duration,
     /// Whether events are left out that were accepted before.
     pub(crate) deduplicate: bool,
+    /// One stream for all batches; `None`: a call for each.
+    pub(crate) stream: Option<Streamed>,
 }
 
 /// What became of one event.
@@ -64,11 +68,9 @@ impl Sender {
             let last_try = started.elapsed() >= self.retry_for;
             let events = waiting.iter().map(|(_, event)| event.clone()).collect();
             let request = v1::PublishRequest { events, deduplicate: self.deduplicate };
-            let answered = self.client.clone().publish(request).await;
-            let wait = match answered {
-                Ok(answer) => {
-                    waiting =
-                        settle(waiting, answer.into_inner().results, last_try, &mut deliveries)?;
+            let wait = match self.send(request).await {
+                Ok(results) => {
+                    waiting = settle(waiting, results, last_try, &mut deliveries)?;
                     None
                 }
                 Err(status) if failure::may_pass(&status) && !last_try => {
@@ -85,6 +87,13 @@ impl Sender {
             }
         }
         Ok(deliveries.into_iter().flatten().collect())
+    }
+
+    async fn send(&self, request: v1::PublishRequest) -> Result<Vec<PublishResult>, Status> {
+        match &self.stream {
+            Some(stream) => stream.publish(request).await,
+            None => Ok(self.client.clone().publish(request).await?.into_inner().results),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use futures::{StreamExt, stream::BoxStream};
 use millrace_proto::v1::{
     PublishRequest, PublishResponse, PublishStreamRequest, PublishStreamResponse,
     publish_service_server::{PublishService, PublishServiceServer},
@@ -21,15 +22,34 @@ struct Router {
 
 #[tonic::async_trait]
 impl PublishService for Router {
-    type PublishStreamStream = tokio_stream::Empty<Result<PublishStreamResponse, Status>>;
+    type PublishStreamStream = BoxStream<'static, Result<PublishStreamResponse, Status>>;
 
     async fn publish(
         &self,
         request: Request<PublishRequest>,
     ) -> Result<Response<PublishResponse>, Status> {
         let authorized = request.metadata().get("authorization").is_some();
-        let ids = request.into_inner().events.into_iter().map(|event| event.id);
-        let ids: Vec<String> = ids.collect();
+        let results = self.take(authorized, request.into_inner().events)?;
+        Ok(Response::new(PublishResponse { results }))
+    }
+
+    async fn publish_stream(
+        &self,
+        request: Request<Streaming<PublishStreamRequest>>,
+    ) -> Result<Response<Self::PublishStreamStream>, Status> {
+        let authorized = request.metadata().get("authorization").is_some();
+        let router = self.clone();
+        let answer = move |batch: Result<PublishStreamRequest, Status>| {
+            let PublishStreamRequest { batch, events, .. } = batch?;
+            Ok(PublishStreamResponse { batch, results: router.take(authorized, events)? })
+        };
+        Ok(Response::new(request.into_inner().map(answer).boxed()))
+    }
+}
+
+impl Router {
+    fn take(&self, authorized: bool, events: Vec<v1::Event>) -> Result<Vec<PublishResult>, Status> {
+        let ids: Vec<String> = events.into_iter().map(|event| event.id).collect();
         self.sent.lock().expect("no panic").push(ids.clone());
         if let Some(status) = self.failures.lock().expect("no panic").pop() {
             return Err(status);
@@ -37,22 +57,26 @@ impl PublishService for Router {
         if !authorized {
             return Err(Status::unauthenticated("who is it?"));
         }
-        let results = ids.into_iter().map(|id| PublishResult { id, ..accepted(1) }).collect();
-        Ok(Response::new(PublishResponse { results }))
-    }
-
-    async fn publish_stream(
-        &self,
-        _: Request<Streaming<PublishStreamRequest>>,
-    ) -> Result<Response<Self::PublishStreamStream>, Status> {
-        Err(Status::unimplemented("streams are for others"))
+        Ok(ids.into_iter().map(|id| PublishResult { id, ..accepted(1) }).collect())
     }
 }
 
-/// Publishes two events to a router that fails so; gives the outcome and what the router was sent.
+/// Publishes two events to a router that fails so, by calls and over a stream, which must come to the same; gives the outcome and
+/// what the router was sent.
 async fn publish_to(
     failures: Vec<Status>,
     retry_for: Duration,
+) -> (anyhow::Result<Vec<Delivery>>, Vec<Vec<String>>) {
+    let (_, by_calls) = publish_by(failures.clone(), retry_for, false).await;
+    let (outcome, sent) = publish_by(failures, retry_for, true).await;
+    assert_eq!(sent, by_calls);
+    (outcome, sent)
+}
+
+async fn publish_by(
+    failures: Vec<Status>,
+    retry_for: Duration,
+    streams: bool,
 ) -> (anyhow::Result<Vec<Delivery>>, Vec<Vec<String>>) {
     let router = Router { failures: Arc::new(Mutex::new(failures)), ..Router::default() };
     let listener = server::bind("127.0.0.1:0").await.expect("a free port");
@@ -66,7 +90,8 @@ async fn publish_to(
     };
     let connection = connect(&url, &credentials).await.expect("it listens");
     let client = PublishServiceClient::new(connection);
-    let sender = Sender { client, retry_for, deduplicate: false };
+    let stream = streams.then(|| Streamed::new(client.clone()));
+    let sender = Sender { client, retry_for, deduplicate: false, stream };
     let events = sent(&["a", "b"]).into_iter().map(|(_, event)| event).collect();
     let outcome = sender.publish(Batch { events, lines: vec![7, 8] }).await;
     drop(sender);
@@ -148,4 +173,30 @@ fn an_answer_of_another_length_is_an_error() {
 #[test]
 fn jitter_is_a_fraction() {
     assert!((0..100).map(|_| jitter()).all(|j| (0.0..=1.0).contains(&j)));
+}
+
+#[tokio::test]
+async fn batches_share_a_stream_and_each_gets_its_own_answer() {
+    let router = Router::default();
+    let listener = server::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let routes = Routes::new(PublishServiceServer::new(router)).into_axum_router();
+    let (tasks, _failures) = Tasks::new();
+    tasks.spawn("serve", |stopping| server::serve(listener, routes, stopping));
+    let credentials = Credentials::Account {
+        sid: "AC00000000000000000000000000000001".to_owned(),
+        secret: millrace_domain::Secret::new("token"),
+    };
+    let connection = connect(&url, &credentials).await.expect("it listens");
+    let stream = Streamed::new(PublishServiceClient::new(connection));
+    let publish = |n: usize| {
+        let events = sent(&[&n.to_string()]).into_iter().map(|(_, event)| event).collect();
+        stream.publish(v1::PublishRequest { events, deduplicate: false })
+    };
+    let answers = futures::future::join_all((0..40).map(publish)).await;
+    for (n, answer) in answers.into_iter().enumerate() {
+        assert_eq!(answer.expect("answered")[0].id, n.to_string());
+    }
+    drop(stream);
+    tasks.stop(Duration::from_secs(5)).await.expect("in time");
 }
