@@ -156,7 +156,7 @@ async fn what_a_dead_owner_left_arrives_and_leaves_no_suspicion() {
         publish(&queue, part.to_vec(), &[1, 2]).await;
     }
     let first = Life::start(&mortal(), &queue, &resources).await;
-    receiver.until("requests are open", |r| r.requests().len() > 10).await;
+    receiver.until("requests are open", |r| r.requests().len() >= 4).await;
     first.die();
     receiver.answer("/", Answer::ok());
     let second = Life::start(&mortal(), &queue, &resources).await;
