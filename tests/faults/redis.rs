@@ -168,6 +168,7 @@ async fn heals_within_5_s(forget: impl AsyncFn(&mut Stack)) {
     println!("{} acknowledged, {lost} of them not arrived", published.acknowledged.len());
     queue_is_empty(&mut stack).await;
     // Reports find their way, too.
+    let started = Instant::now();
     receiver.answer("/tenant-100", Answer::status(404));
     let refused = Event { account_sid: accounts[0].clone(), ..event("refused") };
     stack.platform_publishers()[0].publish(vec![refused]).await.expect("the router answers");
@@ -177,4 +178,5 @@ async fn heals_within_5_s(forget: impl AsyncFn(&mut Stack)) {
         dropped.iter().any(|it| it.kept && it.event_id == "refused").then_some(())
     })
     .await;
+    println!("reports come through after {:?}", started.elapsed());
 }
