@@ -6,7 +6,9 @@
 
 mod batches;
 mod chaos;
+mod cluster;
 mod deleted;
+mod failover;
 mod full;
 mod kills;
 mod lag;

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use millrace_domain::Partition;
-use millrace_proto::internal::{DropReason, DropReport, DropReports};
+use millrace_proto::internal::DropReason;
 use millrace_queue::{EntryId, Queue, RedisOptions, RedisQueue, chunk};
-use prost::Message;
 
 use crate::servers::{PARTITIONS, Servers};
 
@@ -16,14 +15,19 @@ impl Servers {
         PARTITIONS
     }
 
+    /// The name of a key of a partition in Redis, such as of its `ready`.
+    pub fn key(&self, partition: u64, name: &str) -> String {
+        format!("{{{}:{partition}}}:{name}", self.plan.prefix)
+    }
+
     /// The queue itself.
     ///
     /// # Panics
     /// If Redis does not answer.
     pub async fn queue(&self) -> RedisQueue {
         let options = RedisOptions {
-            url: self.redis.url().to_owned(),
-            prefix: self.redis.prefix().to_owned(),
+            url: self.plan.redis_url.clone(),
+            prefix: self.plan.prefix.clone(),
             partitions: PARTITIONS,
             ..RedisOptions::default()
         };
@@ -35,7 +39,8 @@ impl Servers {
     /// # Panics
     /// If Redis does not answer.
     pub async fn unsettled(&self) -> usize {
-        self.redis.unsettled(PARTITIONS).await.expect("Redis answers")
+        let depth = self.queue().await.depth().await.expect("Redis answers");
+        usize::try_from(depth).expect("few")
     }
 
     /// Ids of the events that stand in the queue, not settled: what a kill at this instant may repeat.
@@ -88,23 +93,14 @@ impl Servers {
         found
     }
 
-    /// The reports of dropped events, those that control-plane keeps, and those that still stand in
-    /// the queue. One that is on its way from here to there is given once or twice.
+    /// The reports of dropped events that control-plane keeps, where accounts read them.
     ///
     /// # Panics
-    /// If Redis or Postgres does not answer, or a report is none.
+    /// If Postgres does not answer.
     pub async fn dropped(&self) -> Vec<Dropped> {
-        let reports = self.redis.drops(PARTITIONS).await.expect("Redis answers");
-        let decode = |body: Vec<u8>| DropReports::decode(&*body).expect("a report").drops;
-        let dropped = |report: DropReport| Dropped {
-            reason: report.reason(),
-            event_id: report.event_id,
-            kept: false,
-        };
-        let waiting: Vec<_> = reports.into_iter().flat_map(decode).map(dropped).collect();
         let sql = "SELECT concat(reason, ' ', event_id) FROM dropped_events";
         let kept = self.database.texts(sql).await.expect("Postgres answers");
-        kept.iter().map(|row| kept_drop(row)).chain(waiting).collect()
+        kept.iter().map(|row| dropped(row)).collect()
     }
 }
 
@@ -115,15 +111,13 @@ pub struct Dropped {
     pub event_id: String,
     /// Why.
     pub reason: DropReason,
-    /// Whether the report is where accounts read it; otherwise it still stands in the queue.
-    pub kept: bool,
 }
 
-fn kept_drop(row: &str) -> Dropped {
+fn dropped(row: &str) -> Dropped {
     let (reason, event_id) = row.split_once(' ').expect("two columns");
     let reason: i32 = reason.parse().expect("a number");
     let reason = DropReason::try_from(reason).expect("a reason");
-    Dropped { event_id: event_id.to_owned(), reason, kept: true }
+    Dropped { event_id: event_id.to_owned(), reason }
 }
 
 fn partitions() -> impl Iterator<Item = Partition> {

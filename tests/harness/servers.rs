@@ -27,8 +27,9 @@ pub struct Servers {
     control_plane: Option<Node>,
     routers: Vec<Node>,
     deliverers: Vec<Node>,
-    plan: Plan,
-    pub(crate) redis: Redis,
+    pub(crate) plan: Plan,
+    /// None where the queue is at an address of the test's.
+    redis: Option<Redis>,
     gate: Option<Gate>,
     /// Dropped last: the processes are gone by then.
     pub(crate) database: Database,
@@ -41,12 +42,12 @@ struct Node {
 }
 
 /// What all processes are told.
-struct Plan {
+pub(crate) struct Plan {
     identity: Identity,
     settings: Vec<(&'static str, &'static str)>,
     database_url: String,
-    redis_url: String,
-    prefix: String,
+    pub(crate) redis_url: String,
+    pub(crate) prefix: String,
     control_plane: String,
     /// Where deliverers find it, if that is not the same.
     gate: Option<String>,
@@ -55,10 +56,13 @@ struct Plan {
 
 pub(crate) async fn start(identity: &Identity, options: Options, directory: &Path) -> Servers {
     let redis = match options.redis {
-        Some(private) => Redis::private(private).await,
-        None => Redis::start().await,
+        _ if options.queue_url.is_some() => None,
+        Some(private) => Some(Redis::private(private).await.expect("a Redis")),
+        None => Some(Redis::start().await.expect("a Redis")),
     };
-    let redis = redis.expect("a Redis");
+    let at = redis.as_ref().map(|redis| (redis.url().to_owned(), redis.prefix().to_owned()));
+    let (redis_url, prefix) =
+        at.unwrap_or_else(|| (options.queue_url.unwrap_or_default(), redis::prefix()));
     let database = match options.database {
         Some(database) => database,
         None => database().await,
@@ -67,8 +71,8 @@ pub(crate) async fn start(identity: &Identity, options: Options, directory: &Pat
         identity: identity.clone(),
         settings: options.settings,
         database_url: database.url().to_owned(),
-        redis_url: redis.url().to_owned(),
-        prefix: redis.prefix().to_owned(),
+        redis_url,
+        prefix,
         control_plane: String::new(),
         gate: None,
         directory: directory.to_owned(),
@@ -117,7 +121,7 @@ impl Servers {
     /// # Panics
     /// If it did not.
     pub fn redis(&mut self) -> &mut redis::Server {
-        self.redis.server().expect("a Redis of the test's own")
+        self.redis.as_mut().and_then(Redis::server).expect("a Redis of the test's own")
     }
 
     /// The gate that [`Options::gate`] asked for.
@@ -251,9 +255,13 @@ impl Plan {
                 all.push(variable("deliverer.listen", &address));
                 let gate = self.gate.as_ref().unwrap_or(&self.control_plane);
                 all.push(variable("control_plane.address", gate));
-                all.extend(self.settings.iter().map(|(name, value)| variable(name, value)));
             }
         }
+        // Those of the queue are the same in every process, and all others the deliverer's.
+        let concerns =
+            |name: &str| name.starts_with("queue.") || matches!(kind, Kind::Deliverer(_));
+        let settings = self.settings.iter().filter(|(name, _)| concerns(name));
+        all.extend(settings.map(|(name, value)| variable(name, value)));
         all
     }
 }

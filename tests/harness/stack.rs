@@ -38,12 +38,14 @@ pub struct Options {
     pub routers: usize,
     /// Deliverers, on servers.
     pub deliverers: usize,
-    /// Settings of the deliverer, such as `("delivery.timeout", "1s")`; the last of a name holds.
+    /// Settings of the deliverer, such as `("delivery.timeout", "1s")`, and of the queue for all; the last of a name holds.
     pub settings: Vec<(&'static str, &'static str)>,
     /// A database of the test's own making, on servers.
     pub database: Option<Database>,
     /// A Redis of the test's own, to break, on servers; none: the one that tests share.
     pub redis: Option<redis::ServerOptions>,
+    /// Where the queue is instead, such as in a cluster of the test's own, on servers.
+    pub queue_url: Option<String>,
     /// Whether there is a gate between deliverers and control-plane, on servers.
     pub gate: bool,
 }
@@ -57,7 +59,15 @@ impl Default for Options {
             ("delivery.backoff_base", "200ms"),
             ("delivery.backoff_cap", "2s"),
         ];
-        Self { routers: 1, deliverers: 1, settings, database: None, redis: None, gate: false }
+        Self {
+            routers: 1,
+            deliverers: 1,
+            settings,
+            database: None,
+            redis: None,
+            queue_url: None,
+            gate: false,
+        }
     }
 }
 

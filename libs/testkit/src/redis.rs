@@ -84,42 +84,7 @@ impl Redis {
         let owner = format!("{{{}:{partition}}}:owner", self.prefix);
         Ok(redis::cmd("DEL").arg(owner).exec_async(&mut connection).await?)
     }
-
-    /// How many chunks stand in the queue of this test, not settled, over all its partitions.
-    ///
-    /// # Errors
-    /// If the server does not answer.
-    pub async fn unsettled(&self, partitions: u16) -> Result<usize> {
-        let client = redis::Client::open(self.url())?;
-        let mut connection = client.get_multiplexed_async_connection().await?;
-        let mut pipeline = redis::pipe();
-        for partition in 0..partitions {
-            pipeline.cmd("XLEN").arg(format!("{{{}:{partition}}}:ready", self.prefix));
-        }
-        let lengths: Vec<usize> = pipeline.query_async(&mut connection).await?;
-        Ok(lengths.iter().sum())
-    }
-
-    /// The bodies of the reports of dropped events that stand in the queue of this test.
-    ///
-    /// # Errors
-    /// If the server does not answer.
-    pub async fn drops(&self, partitions: u16) -> Result<Vec<Vec<u8>>> {
-        let client = redis::Client::open(self.url())?;
-        let mut connection = client.get_multiplexed_async_connection().await?;
-        let mut pipeline = redis::pipe();
-        for partition in 0..partitions {
-            let stream = format!("{{{}:{partition}}}:drops", self.prefix);
-            pipeline.cmd("XRANGE").arg(stream).arg("-").arg("+");
-        }
-        let streams: Vec<Stream> = pipeline.query_async(&mut connection).await?;
-        let fields = streams.into_iter().flatten().flat_map(|(_, fields)| fields);
-        Ok(fields.map(|(_, body)| body).collect())
-    }
 }
-
-/// Entries of a stream, and their fields.
-type Stream = Vec<(String, Vec<(String, Vec<u8>)>)>;
 
 /// A key prefix that no other test has.
 pub fn prefix() -> String {
