@@ -30,9 +30,9 @@ async fn streams_and_duplicates(mode: Mode, routers: usize) {
     stack.subscribed(&receiver, "/all").await;
     // In force in every router.
     let known: Vec<String> = (0..routers).map(|n| format!("known-{n}")).collect();
-    for router in 0..routers {
+    for (router, known) in known.iter().enumerate() {
         let routed = || async {
-            let answer = stack.publisher(router).publish(vec![event(&known[router])]).await.ok()?;
+            let answer = stack.publisher(router).publish(vec![event(known)]).await.ok()?;
             matches!(answer.results[0].outcome, Some(Outcome::Accepted(a)) if a.sinks == 1)
                 .then_some(())
         };

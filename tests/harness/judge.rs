@@ -13,7 +13,7 @@ use crate::{Load, Published, Stack};
 
 /// How long nothing may move before what is missing is taken for lost.
 const PATIENCE: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What became of all events of a test on servers.
 #[derive(Clone, Debug, Default)]
@@ -43,22 +43,28 @@ impl Verdict {
     /// # Panics
     /// As [`Verdict::of`].
     pub async fn on(stack: &mut Stack, published: Published, receivers: &[&Receiver]) -> Self {
-        let mut verdict = Self { published, ..Self::default() };
-        let (mut before, mut since) = (0, Instant::now());
-        loop {
-            verdict.look(stack, receivers).await;
-            let missing = verdict.missing();
-            if missing.is_empty() {
-                break;
+        let mut missing: Vec<&String> = published.acknowledged.iter().collect();
+        let mut dropped = BTreeSet::new();
+        let mut since = Instant::now();
+        // What was found is not looked for again: the receivers are busy in this very process.
+        while !missing.is_empty() {
+            let before = missing.len();
+            missing.retain(|id| !receivers.iter().any(|receiver| receiver.has_accepted(id)));
+            if !missing.is_empty() {
+                let drops = stack.servers().dropped().await;
+                dropped.extend(drops.into_iter().map(|drop| drop.event_id));
+                missing.retain(|id| !dropped.contains(*id));
             }
-            let now = verdict.delivered.len() + verdict.dropped.len();
-            if now > before {
-                (before, since) = (now, Instant::now());
+            if missing.len() < before {
+                since = Instant::now();
             }
             let some: Vec<_> = missing.iter().take(20).collect();
             assert!(since.elapsed() < PATIENCE, "{} are lost, as {some:?}", missing.len());
             sleep(PAUSE).await;
         }
+        let delivered = receivers.iter().flat_map(|receiver| receiver.accepted_ids()).collect();
+        let duplicates = receivers.iter().map(|receiver| receiver.duplicates()).sum();
+        let verdict = Self { published, delivered, dropped, duplicates };
         for receiver in receivers {
             assert_eq!(receiver.signature_failures(), [""; 0]);
         }
@@ -74,22 +80,6 @@ impl Verdict {
         let acknowledged = ids.iter().cloned().collect();
         let published = Published { sent: ids.len(), acknowledged, ..Published::default() };
         Self::on(stack, published, receivers).await
-    }
-
-    /// What was acknowledged and has no fate.
-    pub fn missing(&self) -> BTreeSet<String> {
-        let accounted = |id: &String| self.delivered.contains(id) || self.dropped.contains(id);
-        self.published.acknowledged.iter().filter(|id| !accounted(id)).cloned().collect()
-    }
-
-    async fn look(&mut self, stack: &mut Stack, receivers: &[&Receiver]) {
-        self.delivered = receivers.iter().flat_map(|receiver| receiver.accepted_ids()).collect();
-        self.duplicates = receivers.iter().map(|receiver| receiver.duplicates()).sum();
-        let enough = self.published.acknowledged.is_subset(&self.delivered);
-        if !enough {
-            let drops = stack.servers().dropped().await;
-            self.dropped.extend(drops.into_iter().map(|drop| drop.event_id));
-        }
     }
 
     fn print(&self) {

@@ -184,6 +184,11 @@ impl Receiver {
         self.state().accepted.keys().cloned().collect()
     }
 
+    /// Whether an event was accepted.
+    pub fn has_accepted(&self, id: &str) -> bool {
+        self.state().accepted.contains_key(id)
+    }
+
     /// As [`Receiver::accepted_ids`], in order of arrival, an id as often as its event was accepted.
     pub fn accepted_ids_with_repeats(&self) -> Vec<String> {
         self.ids_where(Request::was_accepted)
