@@ -46,6 +46,8 @@ async fn fails_over(
         (elected == redis.replica.port()).then_some(())
     })
     .await;
+    // Comes back as the replica: the sentinel sees to it. Until then there is none to wait for.
+    redis.primary.restart().await.expect("it starts again");
     load.progress(200).await;
     (redis, stack, receiver, load)
 }
