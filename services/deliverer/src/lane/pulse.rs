@@ -47,7 +47,7 @@ struct Recent {
     failure: Option<Failure>,
 }
 
-/// What ended within one [`SLOT`] of time.
+/// What ended within [`SLOT_MS`].
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     number: i64,
