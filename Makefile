@@ -11,6 +11,7 @@ test: ## every test, against a private PostgreSQL and a private Redis
 	@.ci/test
 
 faults: ## break processes, Redis, PostgreSQL and receivers for half an hour, and judge what arrives
+	@MILLRACE_CASES=500 cargo test -q -p millrace-deliverer --test engine interleavings::
 	@MILLRACE_FAULTS=long NEXTEST_PROFILE=faults .ci/test --test faults
 
 bench: ## measure throughput, cost and latency (an optimized build)
