@@ -1,14 +1,18 @@
 //! What became of an event can be found, by its id, its sink and its outcome; what was dropped can be sent again.
 
+use std::time::Duration;
+
 use millrace_proto::v1::Event;
 use millrace_testkit::{
-    eventually,
+    eventually::eventually_within,
     postgres::Server,
     receiver::{Answer, Receiver},
 };
 use millrace_tests::{Mode, Options, Sink, Stack, event};
 use serde_json::Value;
 
+/// A lane that cannot send looks for what has expired twice a minute.
+const PATIENCE: Duration = Duration::from_secs(90);
 /// Soon over, and long enough for a few tries.
 const WINDOW: (&str, &str) = ("delivery.window", "4s");
 const FAILING: &str = "io.millrace.sink.failing";
@@ -126,14 +130,16 @@ async fn dropped(stack: &Stack, sink: &Sink) -> Vec<Value> {
 
 /// Rows of a log, once there are some.
 async fn some(stack: &Stack, path: &str, key: &str) -> Vec<Value> {
-    eventually(path, || async { rows(stack, path, key).await.filter(|rows| !rows.is_empty()) })
-        .await
+    eventually_within(PATIENCE, path, || async {
+        rows(stack, path, key).await.filter(|rows| !rows.is_empty())
+    })
+    .await
 }
 
 /// Rows of a log, once there are so many.
 async fn counted(stack: &Stack, path: &str, key: &str, count: usize) -> Vec<Value> {
     let all = || async { rows(stack, path, key).await.filter(|rows| rows.len() >= count) };
-    let found = eventually(path, all).await;
+    let found = eventually_within(PATIENCE, path, all).await;
     assert_eq!(found.len(), count, "{found:?}");
     found
 }

@@ -188,6 +188,8 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
         Ok(())
     });
     let queue = Arc::new(queue.await?);
+    let counted = Arc::clone(&queue);
+    process.tasks.spawn("count-trimmed", |stopping| gauges::count_trimmed(counted, stopping));
     process.readiness.set("queue", true);
     settings.deliverer.advertise = address::announced(&settings).await;
     let service = build(&settings, queue, watch, &process).await?;
