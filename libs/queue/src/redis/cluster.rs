@@ -334,9 +334,13 @@ impl Cluster {
 
 /// Sends a group to its server.
 async fn go((node, group): Group) -> Vec<(Sent, Result<Value, Failure>)> {
-    let durable = group.iter().any(|one| one.durable);
-    if durable && let [one] = group.as_slice() {
-        let answer = node.write(&one.command, one.ask.is_some()).await;
+    if let [one] = group.as_slice()
+        && (one.durable || one.ask.is_none())
+    {
+        let answer = match one.durable {
+            true => node.write(&one.command, one.ask.is_some()).await,
+            false => node.query(&one.command).await,
+        };
         return group.into_iter().map(|one| (one, answer.clone())).collect();
     }
     let mut pipeline = ::redis::pipe();

@@ -74,7 +74,7 @@ pub(crate) struct Node {
 #[derive(Clone)]
 struct Connected {
     number: u64,
-    client: Client,
+    client: Arc<Client>,
     connection: MultiplexedConnection,
 }
 
@@ -230,7 +230,7 @@ impl Node {
     }
 
     async fn attempt(&self, number: u64) -> Result<Connected, Failure> {
-        let client = self.find.client(&self.terms).await?;
+        let client = Arc::new(self.find.client(&self.terms).await?);
         let mut connection = open(&client, self.terms.response_timeout).await?;
         self.terms.setup.check(&mut connection, self.check).await?;
         let mut load = ::redis::pipe();
