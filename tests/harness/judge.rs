@@ -24,6 +24,8 @@ pub struct Verdict {
     pub delivered: BTreeSet<String>,
     /// Ids that were dropped with a report.
     pub dropped: BTreeSet<String>,
+    /// Ids in chunks that were quarantined, which an operator may send on their way again.
+    pub quarantined: BTreeSet<String>,
     /// How often an event was accepted once more.
     pub duplicates: usize,
 }
@@ -44,7 +46,7 @@ impl Verdict {
     /// As [`Verdict::of`].
     pub async fn on(stack: &mut Stack, published: Published, receivers: &[&Receiver]) -> Self {
         let mut missing: Vec<&String> = published.acknowledged.iter().collect();
-        let mut dropped = BTreeSet::new();
+        let (mut dropped, mut quarantined) = (BTreeSet::new(), BTreeSet::new());
         let mut since = Instant::now();
         // What was found is not looked for again: the receivers are busy in this very process.
         while !missing.is_empty() {
@@ -53,18 +55,22 @@ impl Verdict {
             if !missing.is_empty() {
                 let drops = stack.servers().dropped().await;
                 dropped.extend(drops.into_iter().map(|drop| drop.event_id));
-                missing.retain(|id| !dropped.contains(*id));
+                quarantined = stack.servers().quarantined_ids().await;
+                missing.retain(|id| !dropped.contains(*id) && !quarantined.contains(*id));
             }
             if missing.len() < before {
                 since = Instant::now();
             }
-            let some: Vec<_> = missing.iter().take(20).collect();
-            assert!(since.elapsed() < PATIENCE, "{} are lost, as {some:?}", missing.len());
+            if since.elapsed() > PATIENCE {
+                let (lost, parked) = (missing.len(), stack.servers().parked_events().await);
+                let some: Vec<_> = missing.iter().take(20).collect();
+                panic!("{lost} are lost, as {some:?}; {parked} stay parked");
+            }
             sleep(PAUSE).await;
         }
         let delivered = receivers.iter().flat_map(|receiver| receiver.accepted_ids()).collect();
         let duplicates = receivers.iter().map(|receiver| receiver.duplicates()).sum();
-        let verdict = Self { published, delivered, dropped, duplicates };
+        let verdict = Self { published, delivered, dropped, quarantined, duplicates };
         for receiver in receivers {
             assert_eq!(receiver.signature_failures(), [""; 0]);
         }
@@ -84,11 +90,12 @@ impl Verdict {
 
     fn print(&self) {
         println!(
-            "{} acknowledged, {} publishes failed: {} delivered, {} dropped with a report, 0 lost; {} came again; slowest publish {:?}",
+            "{} acknowledged, {} publishes failed: {} delivered, {} dropped with a report, {} quarantined, 0 lost; {} came again; slowest publish {:?}",
             self.published.acknowledged.len(),
             self.published.failures,
             self.delivered.len(),
             self.dropped.len(),
+            self.quarantined.len(),
             self.duplicates,
             self.published.slowest,
         );

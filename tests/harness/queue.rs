@@ -93,6 +93,15 @@ impl Servers {
         found
     }
 
+    /// Ids of the events in the chunks in quarantine that can be read.
+    ///
+    /// # Panics
+    /// If Redis does not answer.
+    pub async fn quarantined_ids(&self) -> BTreeSet<String> {
+        let chunks = self.quarantined().await;
+        chunks.into_iter().flat_map(|(_, bytes)| ids_of(bytes)).collect()
+    }
+
     /// The reports of dropped events that control-plane keeps, where accounts read them.
     ///
     /// # Panics
