@@ -7,6 +7,7 @@
 mod batches;
 mod chaos;
 mod cluster;
+mod crashes;
 mod deleted;
 mod failover;
 mod full;

@@ -40,6 +40,7 @@ pub struct Process {
     spec: Spec,
     log: PathBuf,
     output: PathBuf,
+    memory: Option<u64>,
     child: Option<Child>,
 }
 
@@ -51,7 +52,7 @@ impl Process {
     pub fn spawn(spec: Spec, directory: &Path) -> Self {
         let file = |ending: &str| directory.join(format!("{}.{ending}", spec.name));
         let (log, output) = (file("log"), file("out"));
-        let mut process = Self { spec, log, output, child: None };
+        let mut process = Self { spec, log, output, memory: None, child: None };
         process.launch();
         process
     }
@@ -74,6 +75,23 @@ impl Process {
         panic!("`{}` is not ready after {START_DEADLINE:?}:\n{}", self.spec.name, self.log());
     }
 
+    /// Bounds its memory from its next start on: one that wants more dies.
+    pub fn bound_memory(&mut self, bytes: u64) {
+        self.memory = Some(bytes);
+    }
+
+    /// Whether it ended by itself; it can be started again then.
+    ///
+    /// # Panics
+    /// If the system does not say.
+    pub fn has_ended(&mut self) -> bool {
+        let ended = self.exited().is_some();
+        if ended {
+            self.child = None;
+        }
+        ended
+    }
+
     /// Starts it again, as it was; does not wait.
     ///
     /// # Panics
@@ -81,7 +99,16 @@ impl Process {
     pub fn launch(&mut self) {
         assert!(self.child.is_none(), "`{}` runs", self.spec.name);
         let log = File::options().create(true).append(true).open(&self.log).expect("a log");
-        let mut command = Command::new(binary());
+        let mut command = match self.memory {
+            None => Command::new(binary()),
+            Some(bytes) => {
+                // In kB, of data: what is only reserved does not count.
+                let mut shell = Command::new("sh");
+                shell.args(["-c", "ulimit -d \"$0\" && exec \"$@\"", &(bytes / 1024).to_string()]);
+                shell.arg(binary());
+                shell
+            }
+        };
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MILLRACE__")) {
             command.env_remove(name);
         }
