@@ -131,6 +131,11 @@ impl Probation {
         lock(&self.waiting).until.is_none()
     }
 
+    /// Tells whether the owner before left nothing to survive in `ready`.
+    pub(crate) fn is_needless(&self) -> bool {
+        self.unclean && self.is_over()
+    }
+
     /// Tells whether more entries may be read.
     pub(crate) fn has_room(&self) -> bool {
         let mut waiting = lock(&self.waiting);
