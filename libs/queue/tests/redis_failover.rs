@@ -15,7 +15,7 @@ use millrace_testkit::{
     redis::{Replicated, Server, ServerOptions},
 };
 use redis::cmd;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 const HOME: Partition = Partition(1);
@@ -67,11 +67,16 @@ async fn a_failover_with_replicas_waited_for_loses_nothing_that_was_accepted() {
     let options = RedisOptions { wait_replicas: 1, ..options(servers.url()) };
     let queue = connect(RedisOptions { wait_timeout: HEALED, ..options.clone() }).await;
     let kill = async {
-        sleep(Duration::from_millis(300)).await;
+        let length = cmd("XLEN").arg("{mr:1}:ready").take();
+        let much = || async {
+            let length: usize = servers.primary.run(&length).await.ok()?;
+            (length > 200).then_some(())
+        };
+        eventually("much is appended", much).await;
         servers.primary.kill();
     };
     let (accepted, ()) = tokio::join!(append_until_it_fails(&queue), kill);
-    assert!(accepted.len() > 16, "{}", accepted.len());
+    assert!(accepted.len() > 100, "{}", accepted.len());
     // No replica is left to wait for: another queue, that does not wait, looks.
     let queue = connect_in_time(RedisOptions { wait_replicas: 0, ..options }).await;
     append_in_time(&queue, "after").await;
@@ -150,7 +155,10 @@ async fn a_primary_that_was_demoted_is_left_for_the_one_that_was_elected() {
     let started = Instant::now();
     let after = append_in_time(&queue, "after").await;
     let there: usize = servers.replica.run(cmd("XLEN").arg("{mr:1}:ready")).await.expect("ask");
-    assert_eq!((ids(&queue).await, there), (vec![before, after], 2));
+    let found = ids(&queue).await;
+    // One whose answer did not come in time may be there as well.
+    assert!(found.contains(&before) && found.contains(&after), "{found:?}");
+    assert_eq!(there, found.len(), "all of it at the one that was elected");
     let (renewed, _) = queue.renew(&[HOME], token, LEASE).await.expect("renew");
     assert_eq!(renewed, [Ownership::Held], "the lease went along");
     println!("served again {:?} after it was demoted", started.elapsed());
