@@ -44,6 +44,10 @@ pub(crate) enum Case {
     Batched,
     /// Batches of 100 to one sink that takes one event a request.
     Unbatched,
+    /// As `batched`, only failed attempts being logged.
+    BatchedFailures,
+    /// As `unbatched`, only failed attempts being logged.
+    UnbatchedFailures,
     /// Single events, 64 at once, to one sink that takes one event a request.
     Single,
     /// Batches of 100 to ten sinks that all take them.
@@ -104,6 +108,8 @@ impl Case {
         match self {
             Self::Batched => throughput::batched(context).await,
             Self::Unbatched => throughput::unbatched(context).await,
+            Self::BatchedFailures => throughput::batched_failures(context).await,
+            Self::UnbatchedFailures => throughput::unbatched_failures(context).await,
             Self::Single => throughput::single(context).await,
             Self::Accounts => accounts::accounts(context).await,
             Self::Hanging => hanging::hanging(context).await,

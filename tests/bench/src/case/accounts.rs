@@ -4,13 +4,12 @@ use anyhow::Result;
 
 use super::{
     Context,
-    throughput::{Targets, measure},
+    throughput::{SERVERS, Targets, measure},
 };
 use crate::{
     load::{Audience, Load},
     report::Outcome,
     setup::Wanted,
-    stack::Mode,
 };
 
 const ACCOUNTS: usize = 10_000;
@@ -32,5 +31,5 @@ pub(super) async fn accounts(context: &Context) -> Result<Outcome> {
         p99_below_ms: Some(50.0),
         ..Targets::default()
     };
-    measure(context, Mode::Server, wanted, load, targets).await
+    measure(context, SERVERS, wanted, load, targets).await
 }

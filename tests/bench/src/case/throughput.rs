@@ -12,28 +12,60 @@ use crate::{
     redis::Commands,
     report::Outcome,
     setup::Wanted,
-    stack::Mode,
+    stack::{Mode, Setting},
 };
 
 /// Events before the measurement: connections are made, code is paged in.
 const WARM_UP_EVENTS: usize = 2_000;
 
+/// What a case runs on.
+#[derive(Clone, Copy)]
+pub(super) struct Ground {
+    mode: Mode,
+    /// Of the deliverer.
+    settings: &'static [Setting],
+}
+
+/// The services with their defaults: every attempt is logged.
+pub(super) const SERVERS: Ground = Ground { mode: Mode::Server, settings: &[] };
+const SERVERS_THAT_LOG_FAILURES: Ground =
+    Ground { mode: Mode::Server, settings: &[("logs.attempts", "failures")] };
+const EMBEDDED: Ground = Ground { mode: Mode::Embedded, settings: &[] };
+
 /// Batches of 100 to a sink that takes batches.
 pub(super) async fn batched(context: &Context) -> Result<Outcome> {
+    batched_on(SERVERS, context).await
+}
+
+/// The same, where only failures are logged.
+pub(super) async fn batched_failures(context: &Context) -> Result<Outcome> {
+    batched_on(SERVERS_THAT_LOG_FAILURES, context).await
+}
+
+async fn batched_on(ground: Ground, context: &Context) -> Result<Outcome> {
     let wanted = Wanted { batch_events: true, ..Wanted::default() };
     let load = |audience: &Audience| Load {
         undelivered: Some(1_600),
         ..Load::steady(audience, context.events(400_000))
     };
     let targets = Targets { per_second: Some(60_000.0), cpu_us: Some(12.0), ..Targets::default() };
-    measure(context, Mode::Server, wanted, load, targets).await
+    measure(context, ground, wanted, load, targets).await
 }
 
 /// Batches of 100 to a sink that takes one event a request.
 pub(super) async fn unbatched(context: &Context) -> Result<Outcome> {
+    unbatched_on(SERVERS, context).await
+}
+
+/// The same, where only failures are logged.
+pub(super) async fn unbatched_failures(context: &Context) -> Result<Outcome> {
+    unbatched_on(SERVERS_THAT_LOG_FAILURES, context).await
+}
+
+async fn unbatched_on(ground: Ground, context: &Context) -> Result<Outcome> {
     let targets = Targets { per_second: Some(20_000.0), cpu_us: Some(60.0), ..Targets::default() };
     let load = |audience: &Audience| Load::steady(audience, context.events(100_000));
-    measure(context, Mode::Server, Wanted::default(), load, targets).await
+    measure(context, ground, Wanted::default(), load, targets).await
 }
 
 /// Single events, 64 at once.
@@ -44,7 +76,7 @@ pub(super) async fn single(context: &Context) -> Result<Outcome> {
         in_flight: 64,
         ..Load::steady(audience, context.events(60_000))
     };
-    measure(context, Mode::Server, Wanted::default(), load, targets).await
+    measure(context, SERVERS, Wanted::default(), load, targets).await
 }
 
 /// Batches of 100 to ten sinks.
@@ -55,26 +87,26 @@ pub(super) async fn fan_out(context: &Context) -> Result<Outcome> {
         ..Load::steady(audience, context.events(10_000))
     };
     let targets = Targets { cpu_us: Some(45.0), ..Targets::default() };
-    measure(context, Mode::Server, wanted, load, targets).await
+    measure(context, SERVERS, wanted, load, targets).await
 }
 
 /// One event after the other.
 pub(super) async fn latency(context: &Context, rate: u32) -> Result<Outcome> {
     let targets = Targets { p50_ms: Some(2.0), p99_ms: Some(8.0), ..Targets::default() };
     let load = |audience: &Audience| paced(context, audience, rate);
-    measure(context, Mode::Server, Wanted::default(), load, targets).await
+    measure(context, SERVERS, Wanted::default(), load, targets).await
 }
 
 /// Batches of 100, on one process with its files.
 pub(super) async fn dev_unbatched(context: &Context) -> Result<Outcome> {
     let load = |audience: &Audience| Load::steady(audience, context.events(100_000));
-    measure(context, Mode::Embedded, Wanted::default(), load, Targets::default()).await
+    measure(context, EMBEDDED, Wanted::default(), load, Targets::default()).await
 }
 
 /// One event after the other, on one process with its files.
 pub(super) async fn dev_latency(context: &Context) -> Result<Outcome> {
     let load = |audience: &Audience| paced(context, audience, 100);
-    measure(context, Mode::Embedded, Wanted::default(), load, Targets::default()).await
+    measure(context, EMBEDDED, Wanted::default(), load, Targets::default()).await
 }
 
 fn paced(context: &Context, audience: &Audience, rate: u32) -> Load {
@@ -95,12 +127,12 @@ pub(super) struct Targets {
 
 pub(super) async fn measure(
     context: &Context,
-    mode: Mode,
+    ground: Ground,
     wanted: Wanted,
     load: impl Fn(&Audience) -> Load,
     targets: Targets,
 ) -> Result<Outcome> {
-    let bench = Bench::start(mode, &context.millrace, &[]).await?;
+    let bench = Bench::start(ground.mode, &context.millrace, ground.settings).await?;
     let audience = bench.audience(wanted).await?;
     let load = load(&audience);
     let mut outcome = Outcome::default();
