@@ -24,8 +24,9 @@ use crate::{
 pub(crate) const CONNECTIONS: u32 = 4;
 /// Longest wait for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Said to every new connection. Foreign keys and a busy timeout of 5 s are sqlx's defaults; written out all the same.
-const SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL;
+/// Said to every new connection. Foreign keys are sqlx's default; written out all the same. SQLite does not let those in first
+/// who waited longest, hence the long busy timeout: among many writers one may wait for most of them.
+const SETTINGS: &str = "PRAGMA busy_timeout = 30000; PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON";
 
 /// Opens the database in the file `path`, makes it if need be, and migrates it.
