@@ -3,7 +3,7 @@
 //! A sink is failed once it has failed for its whole window without a success, or answered 410; a success or an update clears that.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -30,12 +30,14 @@ pub(crate) struct Health {
     logs: Arc<dyn LogStore>,
     /// As of the last look.
     failed: HashSet<SinkSid>,
+    /// When those of them that answered 410 did: what they got before says nothing.
+    gone: HashMap<SinkSid, Timestamp>,
     looked: Option<Instant>,
 }
 
 impl Health {
     pub(crate) fn new(store: Arc<dyn ResourceStore>, logs: Arc<dyn LogStore>) -> Self {
-        Self { store, logs, failed: HashSet::new(), looked: None }
+        Self { store, logs, failed: HashSet::new(), gone: HashMap::new(), looked: None }
     }
 
     /// Takes in what deliverers report of turns.
@@ -67,13 +69,15 @@ impl Health {
             }
             SinkTurn::Gone => {
                 announcer.add(news("io.millrace.sink.failing", (account, sink), turn));
-                self.set(account, sink, SinkStatus::Failed).await
+                self.set(account, sink, SinkStatus::Failed).await?;
+                self.gone.insert(sink, at);
+                Ok(())
             }
             SinkTurn::Unspecified => Ok(()),
         }
     }
 
-    /// A failed sink that got something is active again.
+    /// A failed sink that got something since is active again.
     pub(super) async fn attempted(&mut self, attempts: &[AttemptEntry]) {
         if self.failed.is_empty() {
             return;
@@ -81,6 +85,7 @@ impl Health {
         let delivered = attempts.iter().filter(|entry| entry.result == AttemptResult::Delivered);
         let again: HashSet<_> = delivered
             .filter(|entry| self.failed.contains(&entry.sink))
+            .filter(|entry| self.gone.get(&entry.sink).is_none_or(|gone| entry.id.at() > *gone))
             .map(|entry| (entry.account, entry.sink))
             .collect();
         for (account, sink) in again {
@@ -99,6 +104,7 @@ impl Health {
 
     async fn look_now(&mut self, now: Timestamp) -> Result<(), Error> {
         self.failed = self.store.failed_sinks().await?.into_iter().collect();
+        self.gone.retain(|sink, _| self.failed.contains(sink));
         for failing in self.logs.failing_sinks().await? {
             let sink = match self.store.sink(failing.account, failing.sink).await {
                 Err(Error::NotFound { .. }) => {
@@ -145,7 +151,10 @@ impl Health {
         }
         match status {
             SinkStatus::Failed => self.failed.insert(sink),
-            _ => self.failed.remove(&sink),
+            _ => {
+                self.gone.remove(&sink);
+                self.failed.remove(&sink)
+            }
         };
         Ok(())
     }
@@ -231,7 +240,7 @@ mod tests {
         Health::new(Arc::new(store), Arc::new(logs))
     }
 
-    async fn attempted(health: &Health, at: Timestamp, result: AttemptResult) {
+    fn attempt(at: Timestamp, result: AttemptResult) -> AttemptEntry {
         let place = Place {
             log: 0,
             partition: millrace_domain::Partition(0),
@@ -239,7 +248,7 @@ mod tests {
             entry_seq: 0,
             index: 0,
         };
-        let entry = AttemptEntry {
+        AttemptEntry {
             id: LogId::of(at, &place),
             reported: at,
             account: ACCOUNT,
@@ -251,8 +260,11 @@ mod tests {
             attempt: 1,
             detail: String::new(),
             event_ids: Vec::new(),
-        };
-        let entries = Entries { attempts: vec![entry], ..Entries::default() };
+        }
+    }
+
+    async fn attempted(health: &Health, at: Timestamp, result: AttemptResult) {
+        let entries = Entries { attempts: vec![attempt(at, result)], ..Entries::default() };
         health.logs.write(&entries, NOW).await.expect("writes");
     }
 
@@ -283,6 +295,26 @@ mod tests {
         let later = NOW.plus(Duration::from_secs(300));
         attempted(&health, later, AttemptResult::Delivered).await;
         health.look_now(later).await.expect("looks");
+        assert_eq!(status(&health).await, SinkStatus::Active);
+    }
+
+    #[tokio::test]
+    async fn what_a_sink_got_before_it_answered_410_does_not_make_it_active() {
+        let mut health = health().await;
+        let store = Arc::clone(&health.store);
+        let mut announcer = Announcer::new(store, 1, Arc::from("https://e.example"));
+        let turn = SinkReport {
+            account: millrace_queue::chunk::account_bytes(ACCOUNT),
+            sink: millrace_queue::chunk::sink_bytes(SINK),
+            turn: SinkTurn::Gone.into(),
+            at_ms: NOW.as_millis(),
+            ..SinkReport::default()
+        };
+        health.turned(&[turn], &mut announcer).await;
+        let at = |ms| Timestamp::from_millis(NOW.as_millis() + ms);
+        health.attempted(&[attempt(at(-5), AttemptResult::Delivered)]).await;
+        assert_eq!(status(&health).await, SinkStatus::Failed, "that was before");
+        health.attempted(&[attempt(at(5), AttemptResult::Delivered)]).await;
         assert_eq!(status(&health).await, SinkStatus::Active);
     }
 }
