@@ -159,6 +159,7 @@ pub async fn build(
             logs,
             queue,
             partitions: settings.queue.partitions,
+            high_water_percent: settings.queue.high_water_percent,
         },
         store,
     });

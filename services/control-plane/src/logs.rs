@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use millrace_domain::{AccountSid, Partition, SinkSid, Timestamp};
 use millrace_proto::internal::{Chunk, ChunkEvent, Variant};
-use millrace_queue::chunk::{self, CHUNK_MAX_BYTES, CHUNK_MAX_EVENTS};
+use millrace_queue::{
+    Queue,
+    chunk::{self, CHUNK_MAX_BYTES, CHUNK_MAX_EVENTS},
+};
 use millrace_store::{
     LogStore, Page, ResourceStore,
     logs::{AttemptEntry, DropEntry, ErrorEntry, LogId, LogQuery},
@@ -15,7 +18,7 @@ use crate::{
     auth::Caller,
     queue::QueueHandle,
     random,
-    status::{About, Failure, code, unavailable},
+    status::{About, Failure, Kind, code, unavailable},
 };
 
 pub(crate) mod codes;
@@ -39,6 +42,8 @@ pub(crate) struct Logs {
     pub(crate) queue: QueueHandle,
     /// P.
     pub(crate) partitions: u16,
+    /// Above which fill of the queue nothing is sent again.
+    pub(crate) high_water_percent: u8,
 }
 
 /// Which dropped events to send again.
@@ -117,6 +122,16 @@ impl Logs {
         }
     }
 
+    /// What is sent again waits for room as what is published does.
+    async fn must_have_room(&self, queue: &dyn Queue, account: AccountSid) -> Result<(), Failure> {
+        let asked = tokio::try_join!(queue.pressure(), queue.full_accounts());
+        let (pressure, full) = asked.map_err(of_queue)?;
+        if pressure.is_over(self.high_water_percent) || full.contains(&account) {
+            return Err(no_room());
+        }
+        Ok(())
+    }
+
     /// Sends some dropped events again: they are accepted anew, under their ids. An event whose being sent is not noted, for the
     /// database went away meanwhile, is sent once more by the next call.
     pub(crate) async fn resend(&self, resend: Resend) -> Result<Resent, Failure> {
@@ -127,16 +142,14 @@ impl Logs {
         let to = to.unwrap_or(from);
         self.store.sink(query.account, to).await.map_err(of_sink)?;
         let queue = self.queue.get()?;
+        self.must_have_room(&*queue, query.account).await?;
         let found = self.logs.kept_drops(&query, &page, RESEND_MAX_BYTES).await;
         let found = found.map_err(of_store)?;
         let home = Partition::home_of(query.account, self.partitions);
         for part in chunks(&found) {
             let events = part.iter().map(|entry| chunk_event(entry, to)).collect();
             let chunk = chunk::encode(&Chunk { events, ..Chunk::default() });
-            queue.append(home, chunk).await.map_err(|error| {
-                tracing::warn!(%error, "cannot send dropped events again");
-                unavailable()
-            })?;
+            queue.append(home, chunk).await.map_err(of_queue)?;
             let ids: Vec<_> = part.iter().map(|entry| entry.id).collect();
             let noted = self.logs.mark_resent(query.account, from, &ids, random::now()).await;
             noted.map_err(of_store)?;
@@ -147,6 +160,15 @@ impl Logs {
     }
 }
 
+/// Reads an id of an event: without control characters, of which the database refuses one.
+pub(crate) fn event_id(field: &str, text: &str) -> Result<String, Failure> {
+    if text.contains(char::is_control) {
+        let message = "must not have control characters";
+        return Err(Failure::invalid(code::BAD_REQUEST, field, message));
+    }
+    Ok(text.to_owned())
+}
+
 /// When an event may have been attempted: around its time, that in its id or else `at`.
 pub(crate) fn around(
     event_id: &str,
@@ -154,10 +176,10 @@ pub(crate) fn around(
     now: Timestamp,
 ) -> (Timestamp, Option<Timestamp>) {
     let Some(at) = at.or_else(|| time_of(event_id)) else {
-        return (Timestamp::from_millis(now.as_millis() - LOOKED_BACK_MS), None);
+        return (Timestamp::from_millis(now.as_millis().saturating_sub(LOOKED_BACK_MS)), None);
     };
     let earlier = i64::try_from(EARLIER.as_millis()).unwrap_or(0);
-    (Timestamp::from_millis(at.as_millis() - earlier), Some(at.plus(LATER)))
+    (Timestamp::from_millis(at.as_millis().saturating_sub(earlier)), Some(at.plus(LATER)))
 }
 
 /// The time in an id that the router gave: `EZ` and a UUIDv7.
@@ -198,6 +220,19 @@ fn chunk_event(entry: &DropEntry, to: SinkSid) -> ChunkEvent {
     }
 }
 
+fn no_room() -> Failure {
+    let message = "the queue has no room for it now: send again later";
+    Failure::new(Kind::NoRoom, code::NO_ROOM, message)
+}
+
+fn of_queue(error: millrace_queue::Error) -> Failure {
+    if matches!(error, millrace_queue::Error::Full) {
+        return no_room();
+    }
+    tracing::warn!(%error, "cannot send dropped events again");
+    unavailable()
+}
+
 fn of_store(error: millrace_store::Error) -> Failure {
     Failure::of_store(error, About::Account)
 }
@@ -221,5 +256,7 @@ mod tests {
         let (since, until) = around("order-17", Some(Timestamp::from_millis(5_000_000)), now);
         assert_eq!((since.as_millis(), until.is_some()), (4_400_000, true));
         assert_eq!(around("order-17", None, now).1, None);
+        let first = Timestamp::from_millis(i64::MIN);
+        assert_eq!(around("order-17", Some(first), now).0, first, "no time is too early");
     }
 }

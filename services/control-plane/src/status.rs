@@ -30,6 +30,8 @@ pub(crate) mod code {
     pub(crate) const NOT_FOUND: u32 = 20404;
     /// There already.
     pub(crate) const CONFLICT: u32 = 20409;
+    /// No room for it now.
+    pub(crate) const NO_ROOM: u32 = 20429;
     /// Our fault.
     pub(crate) const INTERNAL: u32 = 20500;
     /// Known to `events/v1` and not built yet; a number of our own.
@@ -82,6 +84,7 @@ pub(crate) enum Kind {
     AlreadyExists,
     FailedPrecondition,
     LimitReached,
+    NoRoom,
     NotBuilt,
     Unavailable,
     Internal,
@@ -98,7 +101,7 @@ impl Kind {
             Self::NotFound => tonic::Code::NotFound,
             Self::AlreadyExists => tonic::Code::AlreadyExists,
             Self::FailedPrecondition => tonic::Code::FailedPrecondition,
-            Self::LimitReached => tonic::Code::ResourceExhausted,
+            Self::LimitReached | Self::NoRoom => tonic::Code::ResourceExhausted,
             Self::NotBuilt | Self::MethodNotAllowed => tonic::Code::Unimplemented,
             Self::BodyTimeout => tonic::Code::DeadlineExceeded,
             Self::Unavailable => tonic::Code::Unavailable,
@@ -119,6 +122,7 @@ impl Kind {
             Self::PermissionDenied => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::AlreadyExists => StatusCode::CONFLICT,
+            Self::NoRoom => StatusCode::TOO_MANY_REQUESTS,
             Self::NotBuilt => StatusCode::NOT_IMPLEMENTED,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,

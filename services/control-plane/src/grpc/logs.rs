@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 use super::{Asked, Face, optional_sid, sid};
 use crate::{
     auth::Caller,
-    logs::{RESEND_MAX, Resend, around, codes},
+    logs::{RESEND_MAX, Resend, around, codes, event_id},
     paging, random,
     status::{Failure, code},
 };
@@ -36,7 +36,7 @@ impl Face {
         let account = self.app.logs.account(caller, named, sink).await?;
         Ok(LogQuery {
             sink,
-            event_id: (!asked.event_id.is_empty()).then(|| asked.event_id.to_owned()),
+            event_id: Some(event_id("event_id", asked.event_id)?).filter(|id| !id.is_empty()),
             since: time("start_time", asked.start_time)?,
             until: time("end_time", asked.end_time)?,
             ..LogQuery::of(account)

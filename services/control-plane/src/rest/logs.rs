@@ -21,7 +21,7 @@ use super::{
 use crate::{
     App,
     auth::Caller,
-    logs::{RESEND_MAX, Resend, around, codes},
+    logs::{RESEND_MAX, Resend, around, codes, event_id},
     paging, random,
     reports::tally::word,
     status::{Failure, code},
@@ -72,7 +72,7 @@ pub(super) async fn attempts_of_sink(
     let account = app.logs.account(caller, None, Some(sink)).await?;
     let mut asked = LogQuery { sink: Some(sink), ..LogQuery::of(account) };
     read(&query, &mut asked)?;
-    asked.event_id = query.one("EventId")?.map(str::to_owned);
+    asked.event_id = event_in(&query)?;
     if let (Some(id), None) = (&asked.event_id, asked.since) {
         let (since, until) = around(id, time(&query, "EventTime")?, random::now());
         (asked.since, asked.until) = (Some(since), asked.until.or(until));
@@ -90,6 +90,7 @@ pub(super) async fn attempts_of_event(
 ) -> Answer {
     let mut asked = LogQuery::of(caller.account(ACCOUNT_HEADER, None)?);
     read(&query, &mut asked)?;
+    let id = event_id("EventId", &id)?;
     let (since, until) = around(&id, time(&query, "EventTime")?, random::now());
     (asked.since, asked.until) = (asked.since.or(Some(since)), asked.until.or(until));
     let segment: String = form_urlencoded::byte_serialize(id.as_bytes()).collect();
@@ -120,7 +121,7 @@ pub(super) async fn errors(
     let mut asked = LogQuery::of(caller.account(ACCOUNT_HEADER, None)?);
     read(&query, &mut asked)?;
     asked.sink = query.one("SinkSid")?.map(parse_sid).transpose()?;
-    asked.event_id = query.one("EventId")?.map(str::to_owned);
+    asked.event_id = event_in(&query)?;
     let filters = ["StartTime", "EndTime", "ErrorCode", "SinkSid", "EventId"];
     let paged = Paged::<Newest>::read_forward(&query, &filters)?;
     let place = Place { key: "error_logs", path: "/v1/ErrorLogs", base: &base };
@@ -142,7 +143,7 @@ pub(super) async fn drops(
     let account = app.logs.account(caller, None, Some(sink)).await?;
     let mut asked = LogQuery { sink: Some(sink), ..LogQuery::of(account) };
     read(&query, &mut asked)?;
-    asked.event_id = query.one("EventId")?.map(str::to_owned);
+    asked.event_id = event_in(&query)?;
     asked.resent = flag(&query, "Resent")?;
     asked.cause = query.one("Reason")?.map(reason).transpose()?;
     let path = format!("/v1/Sinks/{sink}/DroppedEvents");
@@ -168,7 +169,7 @@ pub(super) async fn resend(
     let again = flag(&form, "Again")?.unwrap_or(false);
     let query = LogQuery {
         sink: Some(sink),
-        event_id: form.one("EventId")?.map(str::to_owned),
+        event_id: event_in(&form)?,
         since: time(&form, "StartTime")?,
         until: time(&form, "EndTime")?,
         resent: (!again).then_some(false),
@@ -218,6 +219,10 @@ fn time(fields: &Fields, name: &str) -> Result<Option<Timestamp>, Failure> {
         || Failure::invalid(code::BAD_REQUEST, name, "must be a time such as 2026-01-02T03:04:05Z");
     let text = fields.one(name)?.filter(|text| !text.is_empty());
     text.map(|text| Timestamp::parse_rfc3339(text).ok_or_else(wrong)).transpose()
+}
+
+fn event_in(fields: &Fields) -> Result<Option<String>, Failure> {
+    fields.one("EventId")?.map(|text| event_id("EventId", text)).transpose()
 }
 
 fn flag(fields: &Fields, name: &str) -> Result<Option<bool>, Failure> {

@@ -187,3 +187,44 @@ async fn reports_are_removed_once_they_are_kept() {
         assert!(left.is_empty(), "{kind:?}: {left:?}");
     }
 }
+
+#[tokio::test]
+async fn nothing_is_sent_again_that_the_queue_has_no_room_for() {
+    let harness = start().await;
+    let sink = harness.sink().await;
+    let drops = DropReports { drops: vec![dropped(&harness, &sink, "a")], ..Default::default() };
+    report(&harness, AttemptReports::default(), drops).await;
+    let path = format!("/v1/Sinks/{sink}/DroppedEvents");
+    listed(&harness, &path, "dropped_events", 1).await;
+    harness.queue.set_full(&[harness.account], LONG).await.expect("sets");
+    let (status, body) = harness.post(&format!("{path}/Resend"), &[]).await;
+    assert_eq!((status, &body["code"]), (StatusCode::TOO_MANY_REQUESTS, &20429.into()), "{body}");
+    let mut client = LogServiceClient::new(harness.channel().await);
+    let request = v1::ResendDroppedEventsRequest { sink_sid: sink, ..Default::default() };
+    let refused = client.resend_dropped_events(harness.ask(request)).await.expect_err("full");
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+    listed(&harness, &format!("{path}?Resent=false"), "dropped_events", 1).await;
+}
+
+#[tokio::test]
+async fn an_event_id_with_control_characters_is_refused() {
+    let harness = start().await;
+    let sink = harness.sink().await;
+    for path in [
+        format!("/v1/Sinks/{sink}/Attempts?EventId=%00"),
+        "/v1/Events/a%00/Attempts".to_owned(),
+        "/v1/ErrorLogs?EventId=a%0a".to_owned(),
+        format!("/v1/Sinks/{sink}/DroppedEvents?EventId=%00"),
+    ] {
+        assert_eq!(harness.get(&path).await.0, StatusCode::BAD_REQUEST, "{path}");
+    }
+    let path = format!("/v1/Sinks/{sink}/DroppedEvents/Resend");
+    assert_eq!(harness.post(&path, &[("EventId", "\0")]).await.0, StatusCode::BAD_REQUEST);
+    let mut client = LogServiceClient::new(harness.channel().await);
+    let event_id = "\0".to_owned();
+    let request = v1::ListErrorLogsRequest { event_id, ..Default::default() };
+    let refused = client.list_error_logs(harness.ask(request)).await.expect_err("NUL");
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+    let early = "/v1/Events/a/Attempts?EventTime=0000-01-01T00:00:00Z";
+    assert_ne!(harness.get(early).await.0, StatusCode::INTERNAL_SERVER_ERROR);
+}
