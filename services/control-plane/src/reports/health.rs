@@ -67,6 +67,7 @@ impl Health {
                 self.logs.sink_answers(&[sink]).await?;
                 self.set(account, sink, SinkStatus::Active).await
             }
+            SinkTurn::Gone if self.is_failed(account, sink).await? => Ok(()),
             SinkTurn::Gone => {
                 announcer.add(news("io.millrace.sink.failing", (account, sink), turn));
                 self.set(account, sink, SinkStatus::Failed).await?;
@@ -133,6 +134,17 @@ impl Health {
         };
         let last = self.logs.attempts(&query, &Page { after: None, limit: 1 }).await?;
         Ok(last.first().is_some_and(|entry| entry.result != AttemptResult::Delivered))
+    }
+
+    /// An update since the last look may have cleared it.
+    async fn is_failed(&self, account: AccountSid, sink: SinkSid) -> Result<bool, Error> {
+        if !self.failed.contains(&sink) {
+            return Ok(false);
+        }
+        match self.store.sink(account, sink).await {
+            Err(Error::NotFound { .. }) => Ok(false),
+            found => Ok(found?.status == SinkStatus::Failed),
+        }
     }
 
     async fn set(

@@ -98,6 +98,8 @@ async fn a_sink_that_is_gone_is_failed_until_it_gets_something() {
     status(&harness, &sick, "failed").await;
     let event = json(&told(&harness, 1).await[0]);
     assert_eq!(event["data"]["sink_sid"], sick);
+    // The account is not told again of what it knows.
+    turns(&harness, &sick, SinkTurn::Gone).await;
     assert_eq!(event["dataschema"], "https://events-schemas.twilio.com/Millrace.SinkHealth/1");
 
     let attempts = vec![attempt(&harness, &sick, AttemptOutcome::Delivered, &["a"])];

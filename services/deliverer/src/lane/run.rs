@@ -7,7 +7,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use millrace_domain::{
-    ConfigVersion, Timestamp,
+    ConfigVersion, SinkConfiguration, Timestamp,
     breaker::{self, Breaker, Gate},
     outcome::Outcome,
 };
@@ -51,6 +51,7 @@ pub(crate) async fn run(lane: Arc<Lane>, tenure: Arc<Tenure>, state: breaker::St
         expiry_due: Instant::now(),
         discards_told: None,
         delivers: false,
+        gone: None,
         standing: None,
     };
     let hurry = runner.tenure.hurry.clone();
@@ -81,6 +82,8 @@ pub(super) struct Runner {
     pub(super) discards_told: Option<Instant>,
     /// Whether the last request was delivered.
     pub(super) delivers: bool,
+    /// What the sink was when it answered 410; `None`: it got something since.
+    pub(super) gone: Option<SinkConfiguration>,
     /// How the sink stands, by the version that says so.
     standing: Option<(ConfigVersion, Standing)>,
 }

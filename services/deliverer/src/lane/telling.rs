@@ -35,15 +35,29 @@ impl Runner {
             AttemptLog::Failures if news => self.tell_of_request(told),
             AttemptLog::Failures | AttemptLog::None => {}
         }
-        let gone = told.attempt.http_status == Some(410);
-        let turn = match (told.was_closed, self.is_closed()) {
-            (true, false) => SinkTurn::Failing,
-            (false, true) => SinkTurn::Recovered,
-            _ if gone && news => SinkTurn::Gone,
-            _ => return,
-        };
+        let Some(turn) = self.turn_of(told, delivered) else { return };
         let now = self.tenure.cx.clock.now();
         self.tenure.report_turn(report::of_turn(told.spec, turn, now, told.attempt));
+    }
+
+    /// The turn that a request was. A 410 is one once, until something is delivered or the sink becomes another, and not where
+    /// it answers what tells of turns.
+    fn turn_of(&mut self, told: &Told<'_>, delivered: bool) -> Option<SinkTurn> {
+        let configuration = &told.spec.configuration;
+        let was_gone = self.gone.as_ref() == Some(configuration);
+        let itself = told.parcels.iter().all(|parcel| report::is_about_itself(parcel.event_type()));
+        let gone = told.attempt.http_status == Some(410) && !itself;
+        if delivered {
+            self.gone = None;
+        } else if gone && !was_gone {
+            self.gone = Some(configuration.clone());
+        }
+        match (told.was_closed, self.is_closed()) {
+            (true, false) => Some(SinkTurn::Failing),
+            _ if gone => (!was_gone).then_some(SinkTurn::Gone),
+            (false, true) => Some(SinkTurn::Recovered),
+            _ => (delivered && was_gone).then_some(SinkTurn::Recovered),
+        }
     }
 
     fn tell_of_request(&self, told: &Told<'_>) {

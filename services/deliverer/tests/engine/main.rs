@@ -10,4 +10,5 @@ mod probes;
 mod shares;
 mod sinks;
 mod standing;
+mod turns;
 mod world;

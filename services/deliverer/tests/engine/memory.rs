@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use millrace_domain::{AccountSid, Partition, SinkSid, Timestamp};
-use millrace_proto::internal::{BacklogState, DropReport};
+use millrace_proto::internal::{BacklogState, DropReport, SinkReport};
 use millrace_queue::{
     Class, Entry, EntryId, Error, Inheritance, Member, Ownership, ParkedChunk, ParkedId,
     ParkedQuery, Place, Pressure, Quarantined, Queue, READ_LIMIT, Report, ReportKind, Result,
@@ -59,6 +59,7 @@ pub(crate) struct State {
     pub(crate) backlogs: BTreeMap<(u16, SinkSid), BacklogState>,
     pub(crate) quarantined: BTreeMap<(u16, Place), (String, Bytes)>,
     pub(crate) drops: Vec<DropReport>,
+    pub(crate) turns: Vec<SinkReport>,
     /// Requests that were reported.
     pub(crate) attempts: usize,
 }
@@ -194,6 +195,7 @@ impl State {
         }
         self.attempts += settlement.attempts.attempts.len();
         self.drops.extend(settlement.drops.drops.iter().cloned());
+        self.turns.extend(settlement.drops.sinks.iter().cloned());
     }
 }
 

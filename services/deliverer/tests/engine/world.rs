@@ -171,6 +171,16 @@ impl World {
         self.publish_sized(200, ids, sinks).await;
     }
 
+    /// The same, of this type.
+    pub(crate) async fn publish_of(
+        &self,
+        r#type: &str,
+        ids: impl IntoIterator<Item = String>,
+        sinks: &[u128],
+    ) {
+        self.append(r#type, 200, ids, sinks).await;
+    }
+
     /// The same, of so many bytes each.
     pub(crate) async fn publish_sized(
         &self,
@@ -178,9 +188,19 @@ impl World {
         ids: impl IntoIterator<Item = String>,
         sinks: &[u128],
     ) {
+        self.append("com.example.a", bytes, ids, sinks).await;
+    }
+
+    async fn append(
+        &self,
+        r#type: &str,
+        bytes: usize,
+        ids: impl IntoIterator<Item = String>,
+        sinks: &[u128],
+    ) {
         let event = |id: String| ChunkEvent {
             account: chunk::account_bytes(ACCOUNT),
-            r#type: "com.example.a".to_owned(),
+            r#type: r#type.to_owned(),
             variants: vec![Variant {
                 schema_version: 1,
                 event: Bytes::from(vec![b'x'; bytes]),
