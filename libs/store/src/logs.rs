@@ -333,9 +333,22 @@ pub trait LogStore: Send + Sync + 'static {
     /// of callers at once; a repeat does nothing.
     async fn keep_days(&self, now: Timestamp) -> Result<()>;
 
-    /// Writes entries, in few statements. An entry that is there is ignored; one that the database refuses is set aside. After
-    /// an error, some may be written: a repeat of the whole writes the rest.
-    async fn write(&self, entries: &Entries, now: Timestamp) -> Result<Written>;
+    /// Writes entries, in few statements, and adds to `written` what became of them. An entry that is there is ignored; one
+    /// that the database refuses is set aside. After an error, some may be written: a repeat of the whole, with the same
+    /// `written`, writes the rest and adds it.
+    async fn write_into(
+        &self,
+        entries: &Entries,
+        now: Timestamp,
+        written: &mut Written,
+    ) -> Result<()>;
+
+    /// Writes entries once, as [`Self::write_into`].
+    async fn write(&self, entries: &Entries, now: Timestamp) -> Result<Written> {
+        let mut written = Written::default();
+        self.write_into(entries, now, &mut written).await?;
+        Ok(written)
+    }
 
     /// Lists requests, newest first.
     async fn attempts(&self, query: &LogQuery, page: &Page<LogId>) -> Result<Vec<AttemptEntry>>;

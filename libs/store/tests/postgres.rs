@@ -6,10 +6,13 @@ use std::{
 };
 
 use async_trait::async_trait;
+use millrace_domain::{Partition, SinkSid, Timestamp};
 use millrace_store::{
     Changes, Error, Keyring, OpenError, ResourceStore, SqlStore,
     conformance::{self, Backend, logs::LogBackend},
-    logs::{LogStore, open_postgres},
+    logs::{
+        DropCause, DropEntry, Entries, ErrorEntry, LogId, LogStore, Place, Written, open_postgres,
+    },
     postgres::{self, Options},
 };
 use millrace_testkit::{
@@ -215,4 +218,89 @@ async fn a_server_that_comes_back_is_used_again_without_a_restart() {
     let (found, ()) = futures::join!(returned, store.changed(version.seq + 1));
     assert_eq!(found, account);
     assert_eq!(store.version().await.expect("answers"), version);
+}
+
+fn an_error(at: Timestamp) -> ErrorEntry {
+    ErrorEntry {
+        id: log_id(at),
+        reported: at,
+        account: conformance::account(1).sid,
+        sink: SinkSid::from_u128(1),
+        error_code: 91306,
+        http_status: 503,
+        attempt: 1,
+        detail: String::new(),
+        event_ids: Vec::new(),
+    }
+}
+
+fn a_drop(at: Timestamp) -> DropEntry {
+    DropEntry {
+        id: log_id(at),
+        reported: at,
+        account: conformance::account(1).sid,
+        sink: SinkSid::from_u128(1),
+        event_id: "a".to_owned(),
+        event_type: "com.example.a".to_owned(),
+        accepted: at,
+        cause: DropCause::Expired,
+        error_code: 0,
+        schema_version: 1,
+        size: 0,
+        kept: false,
+        event: None,
+        resent: None,
+    }
+}
+
+fn log_id(at: Timestamp) -> LogId {
+    let place = Place { log: 0, partition: Partition(1), entry_ms: 7, entry_seq: 0, index: 0 };
+    LogId::of(at, &place)
+}
+
+#[tokio::test]
+async fn what_is_new_is_told_when_a_write_is_repeated_that_failed_midway() {
+    let database = database().await;
+    postgres::migrate(database.url()).await.expect("migrates");
+    let logs = open_postgres(database.url(), &Options::default()).await.expect("opens");
+    let now = Timestamp::from_millis(1_763_000_000_000);
+    logs.keep_days(now).await.expect("makes days");
+    let mut other = PgConnection::connect(database.url()).await.expect("connects");
+    let mut say = async |sql| sqlx::raw_sql(sql).execute(&mut other).await.expect("says");
+    let (errors, drops) = (vec![an_error(now)], vec![a_drop(now)]);
+    let (entries, mut written) =
+        (Entries { errors, drops, ..Entries::default() }, Written::default());
+
+    say("ALTER TABLE dropped_events RENAME TO away").await;
+    logs.write_into(&entries, now, &mut written).await.expect_err("no such table");
+    say("ALTER TABLE away RENAME TO dropped_events").await;
+    logs.write_into(&entries, now, &mut written).await.expect("writes");
+    assert_eq!((written.errors.len(), written.drops.len()), (1, 1), "{written:?}");
+}
+
+#[tokio::test]
+async fn a_day_that_is_read_is_dropped_later_and_new_days_are_made() {
+    let database = database().await;
+    postgres::migrate(database.url()).await.expect("migrates");
+    let logs = open_postgres(database.url(), &Options::default()).await.expect("opens");
+    let now = Timestamp::from_millis(1_763_000_000_000);
+    logs.keep_days(now).await.expect("makes days");
+    let mut reader = PgConnection::connect(database.url()).await.expect("connects");
+    let mut transaction = reader.begin().await.expect("begins");
+    let read = "SELECT count(*) FROM delivery_attempts";
+    sqlx::query(read).fetch_one(&mut *transaction).await.expect("reads");
+
+    let later = now.plus(Duration::from_secs(5 * 24 * 3600));
+    logs.keep_days(later).await.expect("makes days");
+    let mut other = PgConnection::connect(database.url()).await.expect("connects");
+    let mut days = async |log: &str| {
+        let count = "SELECT count(*) FROM pg_inherits WHERE inhparent = $1::text::regclass";
+        let row = sqlx::query(count).bind(log).fetch_one(&mut other).await.expect("counts");
+        row.get::<i64, _>(0)
+    };
+    assert_eq!(days("delivery_attempts").await, 10 + 5, "it is read");
+    assert_eq!(days("dropped_events").await, 10, "it is not");
+    transaction.rollback().await.expect("ends");
+    logs.keep_days(later).await.expect("drops days");
+    assert_eq!(days("delivery_attempts").await, 10);
 }

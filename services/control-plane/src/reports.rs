@@ -131,10 +131,11 @@ impl Reports {
     async fn write(&self, gathered: &Gathered) -> Written {
         let (mut wait, longest) = RETRY;
         let mut told = false;
+        let mut written = Written::default();
         loop {
             let started = Instant::now();
-            match self.logs.write(&gathered.entries, random::now()).await {
-                Ok(written) => {
+            match self.logs.write_into(&gathered.entries, random::now(), &mut written).await {
+                Ok(()) => {
                     metrics::histogram!("millrace_logs_write_seconds").record(started.elapsed());
                     if told {
                         tracing::info!("logs are written again");

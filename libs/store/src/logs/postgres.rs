@@ -6,10 +6,10 @@ use millrace_domain::Timestamp;
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection, PgPool, Row as _, postgres::PgPoolOptions};
 
 use super::{
-    AttemptEntry, DropEntry, Entries, ErrorEntry, LogId, SqlLogs,
+    AttemptEntry, DropEntry, Entries, ErrorEntry, LogId, SqlLogs, Written,
     days::{self, LOGS, Log},
     query::{ID_SEPARATOR, cause_number, result_number},
-    sql::{Put, Rows},
+    sql::Rows,
 };
 use crate::{
     OpenError, migrations,
@@ -19,6 +19,8 @@ use crate::{
 
 /// Key of the advisory lock under which days are made and dropped: "mrlogday" as ASCII bytes.
 const DAYS_TURN: i64 = 0x6d72_6c6f_6764_6179;
+/// Longest that a drop of a day waits for those who read.
+const DROP_PATIENCE: &str = "200ms";
 /// Connections that write: one at a time does, one more makes days.
 const WRITERS: u32 = 2;
 /// Most rows a statement writes.
@@ -44,36 +46,69 @@ pub async fn open(url: &str, options: &Options) -> Result<SqlLogs, OpenError> {
     Ok(SqlLogs { pool, rows: Rows::Postgres(writers) })
 }
 
-/// Makes the days that are missing, and drops those that are over; callers take turns.
+/// Makes the days that are missing, and then drops those that are over; callers take turns making.
 pub(super) async fn keep_days(pool: &PgPool, now: Timestamp) -> Result<(), Fault> {
+    let mut over = Vec::new();
     for log in LOGS {
-        let mut transaction = pool.begin().await?;
-        let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(DAYS_TURN);
-        lock.execute(&mut *transaction).await?;
-        let there = days_of(&mut transaction, log).await?;
-        for day in log.oldest(now)..=Log::newest(now) {
-            let name = log.table_of(day);
-            if !there.contains(&name) {
-                // Made aside and attached, so that who reads and writes waits for nothing.
-                let made = format!(
-                    "CREATE TABLE {name} (LIKE {parent} INCLUDING ALL);
-                     ALTER TABLE {parent} ATTACH PARTITION {name} FOR VALUES FROM ({day}) TO ({})",
-                    day + 1,
-                    parent = log.table,
-                );
-                sqlx::raw_sql(AssertSqlSafe(made)).execute(&mut *transaction).await?;
-            }
-        }
-        transaction.commit().await?;
+        let there = make_days(pool, log, now).await?;
         let oldest = log.table_of(log.oldest(now));
-        for name in there.into_iter().filter(|name| *name < oldest) {
-            // One at a time: each locks the whole log for a moment.
-            let dropped = AssertSqlSafe(format!("DROP TABLE IF EXISTS {name}"));
-            sqlx::raw_sql(dropped).execute(pool).await?;
-            tracing::info!(table = name, "a day of logs is over its retention and dropped");
-        }
+        let mut old: Vec<_> = there.into_iter().filter(|name| *name < oldest).collect();
+        old.sort();
+        over.push(old);
+    }
+    for tables in over {
+        drop_days(pool, tables).await?;
     }
     Ok(())
+}
+
+/// Makes the days of a log that are missing; tells which tables were there.
+async fn make_days(pool: &PgPool, log: Log, now: Timestamp) -> Result<HashSet<String>, Fault> {
+    let mut transaction = pool.begin().await?;
+    let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(DAYS_TURN);
+    lock.execute(&mut *transaction).await?;
+    let there = days_of(&mut transaction, log).await?;
+    for day in log.oldest(now)..=Log::newest(now) {
+        let name = log.table_of(day);
+        if !there.contains(&name) {
+            // Made aside and attached, so that who reads and writes waits for nothing.
+            let made = format!(
+                "CREATE TABLE {name} (LIKE {parent} INCLUDING ALL);
+                 ALTER TABLE {parent} ATTACH PARTITION {name} FOR VALUES FROM ({day}) TO ({})",
+                day + 1,
+                parent = log.table,
+            );
+            sqlx::raw_sql(AssertSqlSafe(made)).execute(&mut *transaction).await?;
+        }
+    }
+    transaction.commit().await?;
+    Ok(there)
+}
+
+/// Drops tables of one log. Each drop locks the whole log for a moment, and all queue behind who waits for that: while
+/// somebody reads for long, the days stay until the next time.
+async fn drop_days(pool: &PgPool, tables: Vec<String>) -> Result<(), Fault> {
+    for name in tables {
+        let mut transaction = pool.begin().await?;
+        let patience = AssertSqlSafe(format!("SET LOCAL lock_timeout = '{DROP_PATIENCE}'"));
+        sqlx::raw_sql(patience).execute(&mut *transaction).await?;
+        let dropped = AssertSqlSafe(format!("DROP TABLE IF EXISTS {name}"));
+        match sqlx::raw_sql(dropped).execute(&mut *transaction).await {
+            Ok(_) => transaction.commit().await?,
+            Err(error) if is_in_use(&error) => {
+                tracing::info!(table = name, "a day of logs is over and being read: it goes later");
+                break;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        tracing::info!(table = name, "a day of logs is over its retention and dropped");
+    }
+    Ok(())
+}
+
+/// Whether it is a lock that could not be had.
+fn is_in_use(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).as_deref() == Some("55P03")
 }
 
 /// Names of a log's tables.
@@ -89,11 +124,13 @@ pub(super) async fn put(
     pool: &PgPool,
     entries: &Entries,
     now: Timestamp,
-) -> Result<(Put, Put, Put), Fault> {
-    match put_all(pool, entries, now).await {
+    written: &mut Written,
+) -> Result<(), Fault> {
+    match put_all(pool, entries, now, written).await {
         Err(error) if lacks_day(&error) => {
             keep_days(pool, now).await?;
-            Ok(put_all(pool, entries, now).await?)
+            written.refused.clear();
+            Ok(put_all(pool, entries, now, written).await?)
         }
         done => Ok(done?),
     }
@@ -103,12 +140,11 @@ async fn put_all(
     pool: &PgPool,
     entries: &Entries,
     now: Timestamp,
-) -> Result<(Put, Put, Put), sqlx::Error> {
-    Ok((
-        put_rows(pool, &entries.attempts, now).await?,
-        put_rows(pool, &entries.errors, now).await?,
-        put_rows(pool, &entries.drops, now).await?,
-    ))
+    written: &mut Written,
+) -> Result<(), sqlx::Error> {
+    put_rows(pool, &entries.attempts, now, written).await?;
+    put_rows(pool, &entries.errors, now, written).await?;
+    put_rows(pool, &entries.drops, now, written).await
 }
 
 /// A row of one of the logs.
@@ -118,6 +154,8 @@ trait Entry: Sized + Sync {
     fn reported(&self) -> Timestamp;
     /// How much of a statement's bytes it takes.
     fn bytes(&self) -> usize;
+    /// Counts a new one.
+    fn note(id: LogId, written: &mut Written);
     /// Inserts rows in one statement; gives the ids of those that are new.
     fn insert(
         pool: &PgPool,
@@ -127,9 +165,14 @@ trait Entry: Sized + Sync {
     ) -> impl Future<Output = sqlx::Result<Vec<sqlx::postgres::PgRow>>> + Send;
 }
 
-/// Writes rows; of those that the database refuses, halves are tried again until each is alone.
-async fn put_rows<E: Entry>(pool: &PgPool, rows: &[E], now: Timestamp) -> Result<Put, sqlx::Error> {
-    let mut put = Put::default();
+/// Writes rows; of those that the database refuses, halves are tried again until each is alone. What a statement wrote is
+/// noted before the next one: it is not told of again.
+async fn put_rows<E: Entry>(
+    pool: &PgPool,
+    rows: &[E],
+    now: Timestamp,
+    written: &mut Written,
+) -> Result<(), sqlx::Error> {
     let mut left: Vec<&[E]> = groups(rows);
     while let Some(group) = left.pop() {
         let days = group.iter().map(|row| small(E::LOG.day_of(row.reported(), now)));
@@ -138,18 +181,22 @@ async fn put_rows<E: Entry>(pool: &PgPool, rows: &[E], now: Timestamp) -> Result
             Ok(new) => {
                 for row in new {
                     let id: &[u8] = row.try_get(0)?;
-                    put.new.extend(LogId::from_slice(id));
+                    if let Some(id) = LogId::from_slice(id) {
+                        E::note(id, written);
+                    }
                 }
             }
             Err(error) if !refuses_row(&error) => return Err(error),
-            Err(error) if group.len() == 1 => put.refused.push((group[0].id(), error.to_string())),
+            Err(error) if group.len() == 1 => {
+                written.refused.push((group[0].id(), error.to_string()));
+            }
             Err(_) => {
                 let (first, second) = group.split_at(group.len() / 2);
                 left.extend([second, first]);
             }
         }
     }
-    Ok(put)
+    Ok(())
 }
 
 /// Cuts rows into groups for a statement each, the last one first.
@@ -212,6 +259,10 @@ impl Entry for AttemptEntry {
         self.detail.len() + self.event_ids.iter().map(String::len).sum::<usize>()
     }
 
+    fn note(_: LogId, written: &mut Written) {
+        written.attempts += 1;
+    }
+
     async fn insert(
         pool: &PgPool,
         rows: &[Self],
@@ -258,6 +309,10 @@ impl Entry for ErrorEntry {
         self.detail.len() + self.event_ids.iter().map(String::len).sum::<usize>()
     }
 
+    fn note(id: LogId, written: &mut Written) {
+        written.errors.insert(id);
+    }
+
     async fn insert(
         pool: &PgPool,
         rows: &[Self],
@@ -300,6 +355,10 @@ impl Entry for DropEntry {
 
     fn bytes(&self) -> usize {
         self.event.as_ref().map_or(0, bytes::Bytes::len)
+    }
+
+    fn note(id: LogId, written: &mut Written) {
+        written.drops.insert(id);
     }
 
     async fn insert(

@@ -1,6 +1,6 @@
 //! The logs in an SQL database: what reads and changes them is one text for both; what writes many rows at once is the database's own.
 
-use std::{collections::HashSet, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use millrace_domain::{AccountSid, SinkSid, Timestamp};
@@ -43,13 +43,6 @@ impl fmt::Debug for SqlLogs {
     }
 }
 
-/// What became of rows of one table.
-#[derive(Debug, Default)]
-pub(super) struct Put {
-    pub(super) new: HashSet<LogId>,
-    pub(super) refused: Vec<(LogId, String)>,
-}
-
 impl SqlLogs {
     fn ids(&self) -> Ids {
         match self.rows {
@@ -66,20 +59,21 @@ impl SqlLogs {
         within(CALL_TIMEOUT, operation, work).await
     }
 
-    async fn put(&self, entries: &Entries, now: Timestamp) -> Result<Written, Fault> {
-        let (attempts, errors, drops) = match &self.rows {
-            Rows::Postgres(pool) => postgres::put(pool, entries, now).await?,
+    async fn put(
+        &self,
+        entries: &Entries,
+        now: Timestamp,
+        written: &mut Written,
+    ) -> Result<(), Fault> {
+        // What was refused is refused again.
+        written.refused.clear();
+        match &self.rows {
+            Rows::Postgres(pool) => postgres::put(pool, entries, now, written).await,
             Rows::Sqlite(turn) => {
                 let _turn = turn.lock().await;
-                sqlite::put(&self.pool, entries, now).await?
+                sqlite::put(&self.pool, entries, now, written).await
             }
-        };
-        Ok(Written {
-            attempts: attempts.new.len() as u64,
-            errors: errors.new,
-            drops: drops.new,
-            refused: [attempts.refused, errors.refused, drops.refused].concat(),
-        })
+        }
     }
 
     async fn drops_of(&self, statement: Statement, whole: bool) -> Result<Vec<DropEntry>, Fault> {
@@ -159,8 +153,13 @@ impl LogStore for SqlLogs {
         .await
     }
 
-    async fn write(&self, entries: &Entries, now: Timestamp) -> Result<Written> {
-        self.call("write logs", self.put(entries, now)).await
+    async fn write_into(
+        &self,
+        entries: &Entries,
+        now: Timestamp,
+        written: &mut Written,
+    ) -> Result<()> {
+        self.call("write logs", self.put(entries, now, written)).await
     }
 
     async fn attempts(&self, asked: &LogQuery, page: &Page<LogId>) -> Result<Vec<AttemptEntry>> {

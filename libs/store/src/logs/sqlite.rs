@@ -1,16 +1,19 @@
 //! What only SQLite does: a file of its own, days by a column, several rows a statement.
 
-use std::path::{self, Path};
+use std::{
+    collections::HashSet,
+    path::{self, Path},
+};
 
 use millrace_domain::Timestamp;
 use sqlx::{AnyPool, ConnectOptions as _, Row as _, any::AnyRow, sqlite::SqliteConnectOptions};
 use tokio::sync::Mutex;
 
 use super::{
-    Entries, LogId, SqlLogs,
+    Entries, LogId, SqlLogs, Written,
     days::{self, LOGS},
     query::{Argument, ID_SEPARATOR, Statement, cause_number, result_number},
-    sql::{Put, Rows},
+    sql::Rows,
 };
 use crate::{
     OpenError, migrations,
@@ -63,9 +66,10 @@ pub(super) async fn put(
     pool: &AnyPool,
     entries: &Entries,
     now: Timestamp,
-) -> Result<(Put, Put, Put), Fault> {
+    written: &mut Written,
+) -> Result<(), Fault> {
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
-    let (mut attempts, mut errors, mut drops) = (Put::default(), Put::default(), Put::default());
+    let (mut attempts, mut errors, mut drops) = (HashSet::new(), HashSet::new(), HashSet::new());
     for rows in entries.attempts.chunks(ROWS_MAX) {
         let mut insert = Statement::new(
             "INSERT INTO delivery_attempts (day, id, account, sink, duration_ms, outcome, http_status,
@@ -87,7 +91,7 @@ pub(super) async fn put(
                 Argument::Text(row.event_ids.join(&ID_SEPARATOR.to_string())),
             ]
         });
-        attempts.note(insert.query().fetch_all(&mut *transaction).await?)?;
+        note(&mut attempts, insert.query().fetch_all(&mut *transaction).await?)?;
     }
     for rows in entries.errors.chunks(ROWS_MAX) {
         let mut insert = Statement::new(
@@ -108,7 +112,7 @@ pub(super) async fn put(
                 Argument::Text(row.event_ids.join(&ID_SEPARATOR.to_string())),
             ]
         });
-        errors.note(insert.query().fetch_all(&mut *transaction).await?)?;
+        note(&mut errors, insert.query().fetch_all(&mut *transaction).await?)?;
     }
     for rows in entries.drops.chunks(ROWS_MAX) {
         let mut insert = Statement::new(
@@ -134,10 +138,13 @@ pub(super) async fn put(
                     .map_or(Argument::Nothing, |event| Argument::Bytes(event.to_vec())),
             ]
         });
-        drops.note(insert.query().fetch_all(&mut *transaction).await?)?;
+        note(&mut drops, insert.query().fetch_all(&mut *transaction).await?)?;
     }
     transaction.commit().await?;
-    Ok((attempts, errors, drops))
+    written.attempts += attempts.len() as u64;
+    written.errors.extend(errors);
+    written.drops.extend(drops);
+    Ok(())
 }
 
 /// Adds the arguments of each row in brackets, and that what is there stays.
@@ -156,12 +163,10 @@ fn sid(sid: u128) -> Argument {
     Argument::Bytes(sid.to_be_bytes().to_vec())
 }
 
-impl Put {
-    fn note(&mut self, rows: Vec<AnyRow>) -> Result<(), Fault> {
-        for row in rows {
-            let id: Vec<u8> = row.try_get("id")?;
-            self.new.extend(LogId::from_slice(&id));
-        }
-        Ok(())
+fn note(new: &mut HashSet<LogId>, rows: Vec<AnyRow>) -> Result<(), Fault> {
+    for row in rows {
+        let id: Vec<u8> = row.try_get("id")?;
+        new.extend(LogId::from_slice(&id));
     }
+    Ok(())
 }
