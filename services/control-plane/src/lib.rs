@@ -160,6 +160,7 @@ pub async fn build(
             queue,
             partitions: settings.queue.partitions,
             high_water_percent: settings.queue.high_water_percent,
+            tasks: process.tasks.clone(),
         },
         store,
     });

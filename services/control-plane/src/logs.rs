@@ -8,10 +8,12 @@ use millrace_queue::{
     Queue,
     chunk::{self, CHUNK_MAX_BYTES, CHUNK_MAX_EVENTS},
 };
+use millrace_runtime::Tasks;
 use millrace_store::{
     LogStore, Page, ResourceStore,
     logs::{AttemptEntry, DropEntry, ErrorEntry, LogId, LogQuery},
 };
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
@@ -40,6 +42,8 @@ pub(crate) struct Logs {
     pub(crate) store: Arc<dyn ResourceStore>,
     pub(crate) logs: Arc<dyn LogStore>,
     pub(crate) queue: QueueHandle,
+    /// What must be ended once it has begun.
+    pub(crate) tasks: Tasks,
     /// P.
     pub(crate) partitions: u16,
     /// Above which fill of the queue nothing is sent again.
@@ -100,7 +104,9 @@ impl Logs {
         query: &LogQuery,
         page: &Page<LogId>,
     ) -> Result<Vec<ErrorEntry>, Failure> {
-        self.logs.errors(query, page).await.map_err(of_store)
+        let found = self.logs.errors(query, page).await.map_err(of_store)?;
+        self.must_be_known(query, found.is_empty()).await?;
+        Ok(found)
     }
 
     /// Lists drops of a sink, newest first.
@@ -120,6 +126,32 @@ impl Logs {
             Some(sink) => self.store.sink(query.account, sink).await.map(drop).map_err(of_sink),
             None => Ok(()),
         }
+    }
+
+    /// Sends a part and notes that, to the end even if who asked goes away: else the next call would send it once more.
+    async fn send(
+        &self,
+        queue: &Arc<dyn Queue>,
+        (account, from, to): (AccountSid, SinkSid, SinkSid),
+        part: &[DropEntry],
+    ) -> Result<(), Failure> {
+        let events = part.iter().map(|entry| chunk_event(entry, to)).collect();
+        let chunk = chunk::encode(&Chunk { events, ..Chunk::default() });
+        let ids: Vec<_> = part.iter().map(|entry| entry.id).collect();
+        let home = Partition::home_of(account, self.partitions);
+        let (queue, logs) = (Arc::clone(queue), Arc::clone(&self.logs));
+        let (done, ended) = oneshot::channel();
+        self.tasks.spawn("send-dropped-events-again", |_| async move {
+            let sent = async {
+                queue.append(home, chunk).await.map_err(of_queue)?;
+                metrics::counter!("millrace_resent_events_total").increment(ids.len() as u64);
+                logs.mark_resent(account, from, &ids, random::now()).await.map_err(of_store)
+            };
+            // Nobody hears it who went away.
+            drop(done.send(sent.await));
+            Ok(())
+        });
+        ended.await.unwrap_or_else(|_| Err(unavailable()))
     }
 
     /// What is sent again waits for room as what is published does.
@@ -145,15 +177,13 @@ impl Logs {
         self.must_have_room(&*queue, query.account).await?;
         let found = self.logs.kept_drops(&query, &page, RESEND_MAX_BYTES).await;
         let found = found.map_err(of_store)?;
-        let home = Partition::home_of(query.account, self.partitions);
+        if found.is_empty() && page.after.is_none() {
+            // It may have nothing left to send again.
+            let any = LogQuery { sink: Some(from), ..LogQuery::of(query.account) };
+            self.drops(&any, &Page { after: None, limit: 1 }).await?;
+        }
         for part in chunks(&found) {
-            let events = part.iter().map(|entry| chunk_event(entry, to)).collect();
-            let chunk = chunk::encode(&Chunk { events, ..Chunk::default() });
-            queue.append(home, chunk).await.map_err(of_queue)?;
-            let ids: Vec<_> = part.iter().map(|entry| entry.id).collect();
-            let noted = self.logs.mark_resent(query.account, from, &ids, random::now()).await;
-            noted.map_err(of_store)?;
-            metrics::counter!("millrace_resent_events_total").increment(part.len() as u64);
+            self.send(&queue, (query.account, from, to), part).await?;
         }
         let count = u32::try_from(found.len()).unwrap_or(u32::MAX);
         Ok(Resent { count, next: found.last().map(|entry| entry.id) })

@@ -103,6 +103,10 @@ impl LogService for Face {
                     },
                 )
                 .await?;
+            if let (Some(id), None) = (&query.event_id, query.since) {
+                let (since, until) = around(id, None, random::now());
+                (query.since, query.until) = (Some(since), query.until.or(until));
+            }
             query.error_code = error_code(request.error_code)?;
             let asked = Asked::<LogId>::read(request.page_size, &request.page_token)?;
             let page = Page { after: asked.after, limit: asked.size + 1 };
@@ -119,6 +123,7 @@ impl LogService for Face {
         request: Request<v1::ListDroppedEventsRequest>,
     ) -> Result<Response<v1::ListDroppedEventsResponse>, Status> {
         self.within(request, |caller, request| async move {
+            sid::<SinkSid>("sink_sid", &request.sink_sid)?;
             let mut query = self
                 .query(
                     caller,

@@ -73,10 +73,7 @@ pub(super) async fn attempts_of_sink(
     let mut asked = LogQuery { sink: Some(sink), ..LogQuery::of(account) };
     read(&query, &mut asked)?;
     asked.event_id = event_in(&query)?;
-    if let (Some(id), None) = (&asked.event_id, asked.since) {
-        let (since, until) = around(id, time(&query, "EventTime")?, random::now());
-        (asked.since, asked.until) = (Some(since), asked.until.or(until));
-    }
+    bound(&mut asked, time(&query, "EventTime")?);
     let path = format!("/v1/Sinks/{sink}/Attempts");
     list_attempts(&app, &base, &query, (&asked, &path)).await
 }
@@ -122,7 +119,8 @@ pub(super) async fn errors(
     read(&query, &mut asked)?;
     asked.sink = query.one("SinkSid")?.map(parse_sid).transpose()?;
     asked.event_id = event_in(&query)?;
-    let filters = ["StartTime", "EndTime", "ErrorCode", "SinkSid", "EventId"];
+    bound(&mut asked, time(&query, "EventTime")?);
+    let filters = ["StartTime", "EndTime", "ErrorCode", "SinkSid", "EventId", "EventTime"];
     let paged = Paged::<Newest>::read_forward(&query, &filters)?;
     let place = Place { key: "error_logs", path: "/v1/ErrorLogs", base: &base };
     let list = |after, limit| {
@@ -219,6 +217,14 @@ fn time(fields: &Fields, name: &str) -> Result<Option<Timestamp>, Failure> {
         || Failure::invalid(code::BAD_REQUEST, name, "must be a time such as 2026-01-02T03:04:05Z");
     let text = fields.one(name)?.filter(|text| !text.is_empty());
     text.map(|text| Timestamp::parse_rfc3339(text).ok_or_else(wrong)).transpose()
+}
+
+/// What is asked of an event is looked for around its time, unless it is said since when.
+fn bound(asked: &mut LogQuery, at: Option<Timestamp>) {
+    if let (Some(id), None) = (&asked.event_id, asked.since) {
+        let (since, until) = around(id, at, random::now());
+        (asked.since, asked.until) = (Some(since), asked.until.or(until));
+    }
 }
 
 fn event_in(fields: &Fields) -> Result<Option<String>, Failure> {

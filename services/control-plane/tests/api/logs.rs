@@ -207,7 +207,7 @@ async fn nothing_is_sent_again_that_the_queue_has_no_room_for() {
 }
 
 #[tokio::test]
-async fn an_event_id_with_control_characters_is_refused() {
+async fn what_no_log_can_be_asked_for_is_refused() {
     let harness = start().await;
     let sink = harness.sink().await;
     for path in [
@@ -225,6 +225,24 @@ async fn an_event_id_with_control_characters_is_refused() {
     let request = v1::ListErrorLogsRequest { event_id, ..Default::default() };
     let refused = client.list_error_logs(harness.ask(request)).await.expect_err("NUL");
     assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+    let all = v1::ListDroppedEventsRequest::default();
+    let refused = client.list_dropped_events(harness.ask(all)).await.expect_err("no sink");
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
     let early = "/v1/Events/a/Attempts?EventTime=0000-01-01T00:00:00Z";
     assert_ne!(harness.get(early).await.0, StatusCode::INTERNAL_SERVER_ERROR);
+}
+
+#[tokio::test]
+async fn what_is_asked_of_a_sink_of_another_account_is_not_found() {
+    let harness = start().await;
+    let sink = harness.sink().await;
+    let unknown = SinkSid::from_u128(7);
+    let errors = |sink: &str| format!("/v1/ErrorLogs?SinkSid={sink}");
+    assert_eq!(harness.get(&errors(&sink)).await.0, StatusCode::OK);
+    assert_eq!(harness.get(&errors(&unknown.to_string())).await.0, StatusCode::NOT_FOUND);
+    let resend = format!("/v1/Sinks/{unknown}/DroppedEvents/Resend");
+    let (status, body) = harness.post(&resend, &[("ToSinkSid", &sink)]).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{body}");
+    let resend = format!("/v1/Sinks/{sink}/DroppedEvents/Resend");
+    assert_eq!(harness.post(&resend, &[]).await.0, StatusCode::ACCEPTED, "it has dropped none");
 }
