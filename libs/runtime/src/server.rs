@@ -52,13 +52,16 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let connections = GracefulShutdown::new();
+    let cut = CancellationToken::new();
+    let _cut = cut.clone().drop_guard();
     while let Some(place) = stopping.run_until_cancelled(Arc::clone(&places).acquire_owned()).await
     {
         let Some(accepted) = stopping.run_until_cancelled(listener.accept()).await else { break };
         match accepted {
             Ok((stream, peer)) => {
                 let watcher = connections.watcher();
-                let opened = Opened { stream, peer, watcher, stopping: stopping.clone() };
+                let (stopping, cut) = (stopping.clone(), cut.clone());
+                let opened = Opened { stream, peer, watcher, stopping, cut };
                 connect(opened, &routes, place?);
             }
             Err(error) => {
@@ -81,6 +84,8 @@ struct Opened {
     peer: SocketAddr,
     watcher: Watcher,
     stopping: CancellationToken,
+    /// Ends it whatever is open on it, and lets go of the routes.
+    cut: CancellationToken,
 }
 
 #[expect(
@@ -88,7 +93,7 @@ struct Opened {
     reason = "a connection's name is its peer, and `GracefulShutdown` waits for it"
 )]
 fn connect(opened: Opened, routes: &Router, place: tokio::sync::OwnedSemaphorePermit) {
-    let Opened { stream, peer, watcher, stopping } = opened;
+    let Opened { stream, peer, watcher, stopping, cut } = opened;
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, %peer, "cannot set TCP_NODELAY");
     }
@@ -106,7 +111,8 @@ fn connect(opened: Opened, routes: &Router, place: tokio::sync::OwnedSemaphorePe
         let spoke = timeout(HEADER_TIMEOUT, version_is_known(&stream));
         if let Some(Ok(Ok(()))) = stopping.run_until_cancelled(spoke).await {
             let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-            if let Err(error) = watcher.watch(connection.into_owned()).await {
+            let served = cut.run_until_cancelled(watcher.watch(connection.into_owned())).await;
+            if let Some(Err(error)) = served {
                 tracing::debug!(error = %error, %peer, "a connection ended early");
             }
         } else {
