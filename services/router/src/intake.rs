@@ -42,7 +42,7 @@ impl Intake {
 }
 
 /// The bytes that a request holds of the budget; given back when the last clone is dropped, which is when its events
-/// are in the queue or refused.
+/// are in the queue or refused, and what a stream answers of them is on its way.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Charge(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
 
@@ -51,6 +51,14 @@ impl Charge {
     pub(crate) fn take(&self) -> Self {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Self(Arc::new(Mutex::new(held.take())))
+    }
+
+    /// Gives back all but so many bytes, unless somebody else holds it still.
+    pub(crate) fn keep(&mut self, bytes: usize) {
+        let Some(held) = Arc::get_mut(&mut self.0) else { return };
+        if let Some(permit) = held.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            drop(permit.split(permit.num_permits().saturating_sub(bytes)));
+        }
     }
 
     fn is_empty(&self) -> bool {

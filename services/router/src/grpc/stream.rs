@@ -2,13 +2,14 @@
 //!
 //! Up to [`IN_WORK_MAX`] batches of a stream are in work at once; then it is not read on, and flow control holds its client
 //! up. A client that does not read its answers is held up the same way, and given up after [`UNREAD_TIMEOUT`]: what was
-//! handed to the writers is written all the same, and the queue's bytes are paid for no longer than that takes.
+//! handed to the writers is written all the same. Of a batch's bytes, as many as its answer has are paid for until that is sent.
 
 use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
 
 use futures::{FutureExt, Stream, StreamExt, stream::FuturesUnordered};
 use millrace_proto::v1::{PublishStreamRequest, PublishStreamResponse};
 use millrace_runtime::{CancellationToken, Tasks};
+use prost::Message;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until},
@@ -19,7 +20,7 @@ use crate::{
     grpc::{add, check_limits, wire},
     intake::Charge,
     metrics,
-    publish::{Credentials, PublishResult, Publisher},
+    publish::{Credentials, EVENTS_MAX, PublishResult, Publisher},
     status::Problem,
 };
 
@@ -27,6 +28,10 @@ use crate::{
 const IN_WORK_MAX: usize = 16;
 /// How long an answer waits for its client to read it.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same where the process stops.
+const UNREAD_TIMEOUT_STOPPING: Duration = Duration::from_secs(5);
+/// A batch of more events than this is not even answered event by event: the answer would be a multiple of what was sent.
+const ANSWERED_MAX: usize = 2 * EVENTS_MAX;
 
 /// The answers of a stream.
 pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<PublishStreamResponse, Status>> + Send>>;
@@ -61,6 +66,9 @@ pub(super) async fn open(
     Ok(told.chain(end).boxed())
 }
 
+/// An answer, and what is paid for it.
+type Done = (PublishStreamResponse, Charge);
+
 struct Batches {
     publisher: Arc<Publisher>,
     credentials: Credentials,
@@ -78,10 +86,11 @@ impl Batches {
         stopping: CancellationToken,
     ) -> Option<Status> {
         let mut in_work = FuturesUnordered::new();
-        let mut done: VecDeque<PublishStreamResponse> = VecDeque::new();
+        let mut done: VecDeque<Done> = VecDeque::new();
         let mut configuration = self.publisher.watch().changed();
         let mut end: Option<Option<Status>> = None;
-        let mut unread_at = Instant::now() + UNREAD_TIMEOUT;
+        let mut patience = UNREAD_TIMEOUT;
+        let mut unread_at = Instant::now() + patience;
         loop {
             if let Some(status) = end.take_if(|_| in_work.is_empty() && done.is_empty()) {
                 return status;
@@ -92,20 +101,20 @@ impl Batches {
             tokio::select! {
                 answer = in_work.next(), if !in_work.is_empty() => {
                     if done.is_empty() {
-                        unread_at = Instant::now() + UNREAD_TIMEOUT;
+                        unread_at = Instant::now() + patience;
                     }
                     done.extend(answer);
                 }
                 place = answers.reserve(), if !done.is_empty() => match (place, done.pop_front()) {
-                    (Ok(place), Some(answer)) => {
+                    (Ok(place), Some((answer, _))) => {
                         place.send(answer);
-                        unread_at = Instant::now() + UNREAD_TIMEOUT;
+                        unread_at = Instant::now() + patience;
                     }
                     _ => return None,
                 },
                 batch = incoming.message(), if reads => match batch {
-                    Ok(Some(batch)) => match self.publisher.authorize(&self.credentials) {
-                        Ok(_) => in_work.push(self.publish(batch, self.charge.take())),
+                    Ok(Some(batch)) => match self.check(&batch) {
+                        Ok(()) => in_work.push(self.publish(batch, self.charge.take())),
                         Err(problem) => end = Some(Some(problem.into())),
                     },
                     Ok(None) => end = Some(None),
@@ -114,9 +123,11 @@ impl Batches {
                 Ok(()) = configuration.changed(), if end.is_none() => {
                     end = self.publisher.authorize(&self.credentials).err().map(|it| Some(it.into()));
                 }
-                () = stopping.cancelled(), if end.is_none() => {
+                () = stopping.cancelled(), if patience == UNREAD_TIMEOUT => {
+                    patience = UNREAD_TIMEOUT_STOPPING;
+                    unread_at = unread_at.min(Instant::now() + patience);
                     let stops = "this router is stopping; publish what is not answered again, on another stream";
-                    end = Some(Some(Problem::Unavailable(stops.to_owned()).into()));
+                    end.get_or_insert_with(|| Some(Problem::Unavailable(stops.to_owned()).into()));
                 }
                 () = sleep_until(unread_at), if !done.is_empty() => {
                     return Some(Status::deadline_exceeded("the answers of this stream are not read"));
@@ -126,19 +137,25 @@ impl Batches {
         }
     }
 
-    async fn publish(
-        &self,
-        request: PublishStreamRequest,
-        charge: Charge,
-    ) -> PublishStreamResponse {
+    /// Whether a batch is answered at all.
+    fn check(&self, batch: &PublishStreamRequest) -> Result<(), Problem> {
+        if batch.events.len() > ANSWERED_MAX {
+            check_limits(batch.events.len(), batch)?;
+        }
+        self.publisher.authorize(&self.credentials).map(drop)
+    }
+
+    async fn publish(&self, request: PublishStreamRequest, mut charge: Charge) -> Done {
         let started = Instant::now();
-        let results = match self.results(&request, charge).await {
+        let results = match self.results(&request, charge.clone()).await {
             Ok(results) => results,
             Err(problem) => rejections(&request, &problem),
         };
         metrics::published("stream", &results, started.elapsed());
         let results = results.into_iter().map(wire).collect();
-        PublishStreamResponse { batch: request.batch, results }
+        let answer = PublishStreamResponse { batch: request.batch, results };
+        charge.keep(answer.encoded_len());
+        (answer, charge)
     }
 
     async fn results(

@@ -161,6 +161,44 @@ async fn a_client_that_does_not_read_is_held_up_and_harms_nobody() {
 }
 
 #[tokio::test]
+async fn answers_that_are_not_read_are_paid_for() {
+    let watch = Watch::fixed(fixture::configuration());
+    let small = |settings: &mut Settings| settings.router.in_flight_bytes = 1024 * 1024;
+    let router = Fixture::on(Fickle::open(8).await, watch, small).await;
+    let mut open = Open::at(&router, &own()).await.expect("open");
+    let bad = Event { id: "x".repeat(40), ..Event::default() };
+    let mut sent = 0;
+    let patience = Duration::from_secs(2);
+    while tokio::time::timeout(patience, open.send(sent, vec![bad.clone(); 10_000])).await.is_ok() {
+        sent += 1;
+        assert!(sent < 16, "it is not held up");
+    }
+    for _ in 0..sent {
+        assert!(open.answer().await.1.iter().all(|word| *word == "rejected"));
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_absurdly_many_events_ends_its_stream() {
+    let router = Fixture::start().await;
+    let open = Open::at(&router, &own()).await.expect("open");
+    open.send(1, vec![Event::default(); 20_001]).await;
+    let end = open.end().await.expect("an error");
+    assert_eq!(end.code(), Code::InvalidArgument);
+    assert!(end.message().contains("20001"), "{end}");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_read_does_not_hold_up_the_end_of_the_process() {
+    let router = Fixture::start().await;
+    let open = Open::at(&router, &own()).await.expect("open");
+    for batch in 0..8 {
+        open.send(batch, vec![Event::default(); 10_000]).await;
+    }
+    router.process.tasks.stop(Duration::from_secs(20)).await.expect("all tasks end in time");
+}
+
+#[tokio::test]
 async fn what_a_client_that_goes_away_had_handed_over_is_written() {
     let router = behind_a_gate().await;
     let open = Open::at(&router, &own()).await.expect("open");
