@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::{
+    Router,
+    extract::State,
+    middleware::{Next, from_fn_with_state},
+    response::Response as HttpResponse,
+};
 use millrace_domain::Refusal;
 use millrace_proto::{
     event_from_wire, rejection,
@@ -21,7 +26,7 @@ use tower::ServiceExt;
 use crate::{
     intake::Charge,
     metrics,
-    publish::{Batch, EVENTS_MAX, Outcome, PUBLISH_MAX_BYTES, PublishResult, Publisher},
+    publish::{Batch, EVENTS_MAX, Opened, Outcome, PUBLISH_MAX_BYTES, PublishResult, Publisher},
     status::Problem,
 };
 
@@ -30,15 +35,34 @@ mod stream;
 /// Most bytes of a message that are decoded: a publish, and room for its framing.
 const DECODE_MAX_BYTES: usize = 5 * 1024 * 1024;
 
+/// The request of one batch.
+const PUBLISH: &str = "/Publish";
+
 /// The services of this face, by their full names.
 pub(crate) const SERVICES: &[&str] = &["millrace.v1.PublishService"];
 
 /// The routes of this face.
 pub(crate) fn routes(publisher: Arc<Publisher>, tasks: Tasks) -> Router {
+    let opening = from_fn_with_state(Arc::clone(&publisher), open);
     let service = PublishServiceServer::new(Grpc { publisher, tasks })
         .max_decoding_message_size(DECODE_MAX_BYTES)
         .map_request(|request: axum::extract::Request| request.map(tonic::body::Body::new));
-    Router::new().route_service("/millrace.v1.PublishService/{*rpc}", service)
+    Router::new().route_service("/millrace.v1.PublishService/{*rpc}", service).layer(opening)
+}
+
+/// Looks at a publish's metadata before its message is read: whom nobody knows has nothing decoded.
+async fn open(
+    State(publisher): State<Arc<Publisher>>,
+    mut request: axum::extract::Request,
+    next: Next,
+) -> HttpResponse {
+    if request.uri().path().ends_with(PUBLISH) {
+        match publisher.open(request.headers()).await {
+            Ok(opened) => drop(request.extensions_mut().insert(Arc::new(opened))),
+            Err(problem) => return Status::from(problem).into_http(),
+        }
+    }
+    next.run(request).await
 }
 
 #[derive(Debug)]
@@ -57,7 +81,8 @@ impl PublishService for Grpc {
     ) -> Result<Response<PublishResponse>, Status> {
         let started = Instant::now();
         let charge = request.extensions().get::<Charge>().cloned().unwrap_or_default();
-        let opened = self.publisher.open(request.metadata().as_ref()).await?;
+        let opened = request.extensions().get::<Arc<Opened>>().cloned();
+        let opened = opened.ok_or_else(|| Status::internal("a publish that was not opened"))?;
         let request = request.into_inner();
         check_limits(request.events.len(), &request)?;
         let mut batch = self.publisher.batch(&opened, "account_sid", request.deduplicate);

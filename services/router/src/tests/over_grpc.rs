@@ -67,6 +67,17 @@ async fn a_platform_publishes_for_many_accounts_at_once() {
 }
 
 #[tokio::test]
+async fn credentials_are_looked_at_before_the_message() {
+    let router = Fixture::start().await;
+    // More than is decoded.
+    let large = vec![Event { data: "x".repeat(100_000), ..paid("1") }; 60];
+    let refused = router.publish("Bearer other", &[], large.clone()).await.expect_err("unknown");
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    let refused = router.publish(&own(), &[], large).await.expect_err("too large");
+    assert_eq!(refused.code(), Code::OutOfRange);
+}
+
+#[tokio::test]
 async fn a_publish_over_the_limits_is_refused_by_field() {
     let router = Fixture::start().await;
     let large = Event { data: "x".repeat(100_000), ..paid("1") };
