@@ -1,7 +1,10 @@
 //! What a settlement says of the events that were not delivered: which wait, in which parked chunks, and which are
 //! given up. Pure: time and ids are given.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use millrace_domain::{
@@ -18,6 +21,9 @@ use millrace_queue::{
 };
 
 use crate::parcel::{Fate, Finished, Leftover, Source};
+
+/// How long a parked chunk is kept at the least, whose windows all have closed.
+const READ_FOR: Duration = Duration::from_secs(24 * 3_600);
 
 /// What the partition's sinks have parked, as the owner counts it.
 #[derive(Debug, Default)]
@@ -161,7 +167,8 @@ impl Backlogs {
         state.bytes += chunk.len() as u64;
         gathered.parked.push((sink, class, at));
         // Kept for as long as any window can be: one that is lengthened holds for what is parked already.
-        let expires = newest.plus(DELIVERY_WINDOW_MAX).max(at);
+        // However old it is: it has to be read to be reported.
+        let expires = newest.plus(DELIVERY_WINDOW_MAX).max(at).max(given.now.plus(READ_FOR));
         gathered.settlement.parks.push(Park {
             sink,
             id: (given.new_id)(),

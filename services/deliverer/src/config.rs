@@ -208,7 +208,7 @@ impl DeliverySettings {
         Backoff { base: self.backoff_base, cap: self.backoff_cap }
     }
 
-    fn bounds(&self) -> [(&'static str, bool, &'static str); 7] {
+    fn bounds(&self) -> [(&'static str, bool, &'static str); 8] {
         let seconds = |from, to| Duration::from_secs(from)..=Duration::from_secs(to);
         [
             (
@@ -225,6 +225,12 @@ impl DeliverySettings {
                 "delivery.backoff_base",
                 !self.backoff_base.is_zero() && self.backoff_base <= self.backoff_cap,
                 "must be more than 0 and at most `delivery.backoff_cap`",
+            ),
+            (
+                // A wait of hours is taken for a clock that jumped.
+                "delivery.backoff_cap",
+                self.backoff_cap <= Duration::from_secs(3_600),
+                "must be at most 1h",
             ),
             (
                 "delivery.in_flight",

@@ -31,7 +31,8 @@ impl Cursor {
     pub(crate) fn next(&self) -> EntryId {
         let mut state = self.lock();
         if state.open.is_empty() {
-            *state = State::default();
+            // `known` stays: a read that outlived its call may still bring what was settled since.
+            state.after = EntryId::default();
         }
         state.after
     }
@@ -99,5 +100,16 @@ mod tests {
         assert!(cursor.take(id(8)));
         cursor.settled([id(3), id(5)]);
         assert_eq!(cursor.next(), id(8));
+    }
+
+    #[test]
+    fn what_was_settled_while_a_read_was_under_way_is_not_taken_again() {
+        let cursor = Cursor::default();
+        assert!(cursor.take(id(5)));
+        cursor.rewind();
+        cursor.settled([id(5)]);
+        assert_eq!(cursor.next(), EntryId::default());
+        assert!(!cursor.take(id(5)), "the read began when it stood there");
+        assert!(cursor.take(id(6)));
     }
 }

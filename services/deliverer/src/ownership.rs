@@ -131,9 +131,10 @@ impl Owner {
 
     /// Renews, gives back, takes over. Tells whether everything that should be held is held.
     async fn round(self: &Arc<Self>) -> Result<bool> {
-        // The leases first, whatever comes of it: of several servers, the one that lists members may be down alone.
-        let announced = self.cx.queue.announce(&self.member, self.lease).await;
-        self.renew().await?;
+        // At once, and the leases whatever comes of the list: of several servers, the one that has it may be down alone.
+        let announce = self.cx.queue.announce(&self.member, self.lease);
+        let (announced, renewed) = tokio::join!(announce, self.renew());
+        renewed?;
         let members = announced?;
         let ids: Vec<&str> = members.iter().map(|member| member.id.as_str()).collect();
         let mine = |partition: Partition| {
@@ -160,19 +161,23 @@ impl Owner {
         for tenure in self.tenures.all() {
             by_token.entry(tenure.token).or_default().push(tenure);
         }
-        for (token, tenures) in by_token {
-            let partitions: Vec<_> = tenures.iter().map(|tenure| tenure.partition).collect();
-            let asked = Instant::now();
-            let (ownerships, now) = self.cx.queue.renew(&partitions, token, self.lease).await?;
-            self.cx.clock.set(now);
-            for (tenure, ownership) in tenures.iter().zip(ownerships) {
-                match ownership {
-                    // The lease began no earlier than it was asked for.
-                    Ownership::Held => tenure.renewed(asked + self.lease),
-                    Ownership::Lost => self.lose(tenure, "another deliverer took it"),
-                    // It may be held still, until it is over.
-                    Ownership::Unknown => {}
-                }
+        // Beside one another: those of a server that does not answer take time.
+        let renewals = by_token.iter().map(|(token, tenures)| self.renew_all(*token, tenures));
+        futures::future::join_all(renewals).await.into_iter().collect()
+    }
+
+    async fn renew_all(&self, token: Token, tenures: &[Arc<Tenure>]) -> Result<()> {
+        let partitions: Vec<_> = tenures.iter().map(|tenure| tenure.partition).collect();
+        let asked = Instant::now();
+        let (ownerships, now) = self.cx.queue.renew(&partitions, token, self.lease).await?;
+        self.cx.clock.set(now);
+        for (tenure, ownership) in tenures.iter().zip(ownerships) {
+            match ownership {
+                // The lease began no earlier than it was asked for.
+                Ownership::Held => tenure.renewed(asked + self.lease),
+                Ownership::Lost => self.lose(tenure, "another deliverer took it"),
+                // It may be held still, until it is over.
+                Ownership::Unknown => {}
             }
         }
         Ok(())

@@ -183,20 +183,29 @@ impl Probation {
             permits.push(permit);
         }
         tenure.note(&[(place, strikes + 1)]).await?;
+        if strikes == 0 {
+            self.count_one_of_the_first(place);
+        }
         self.forget(place);
         Ok(Vetted::Held(Held { permits }))
     }
 
-    /// Counts the first parked chunks of each set, which the owner before may have had in hand.
+    /// Tells whether a chunk is one of the first of its set, which the owner before may have had in hand.
     fn is_among_the_first(&self, place: Place) -> bool {
         let Place::Parked(sink, class, _) = place else { return false };
+        lock(&self.loads).contains_key(&(sink, class))
+    }
+
+    /// One of the first of its set is noted.
+    fn count_one_of_the_first(&self, place: Place) {
+        let Place::Parked(sink, class, _) = place else { return };
         let mut loads = lock(&self.loads);
-        let Some(left) = loads.get_mut(&(sink, class)) else { return false };
-        *left -= 1;
-        if *left == 0 {
-            loads.remove(&(sink, class));
+        if let Some(left) = loads.get_mut(&(sink, class)) {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                loads.remove(&(sink, class));
+            }
         }
-        true
     }
 
     fn strikes(&self, place: Place) -> u32 {
@@ -261,7 +270,7 @@ impl Runner {
                 let until = waiting.until?;
                 let beyond = waiting.entries.front().is_some_and(|first| first.id > until);
                 if beyond || waiting.taken >= until || self.bytes > enough {
-                    waiting.until = None;
+                    (waiting.until, waiting.bytes) = (None, 0);
                     for entry in std::mem::take(&mut waiting.entries) {
                         self.open(entry, None);
                     }

@@ -21,7 +21,7 @@ use ::redis::{
 use futures::future::join_all;
 use tokio::{
     sync::Mutex as AsyncMutex,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 pub(crate) use self::{map::Map, reading::Reads};
@@ -40,6 +40,8 @@ const REFRESH_EVERY: Duration = Duration::from_millis(100);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
 /// How often `meta` is looked at.
 const META_EVERY: Duration = Duration::from_secs(2);
+/// Longest wait for that look: others' calls must not wait for a server that is silent.
+const META_WAIT: Duration = Duration::from_millis(500);
 
 /// The way to a cluster.
 pub(crate) struct Cluster {
@@ -299,9 +301,9 @@ impl Cluster {
             }
             *due = Instant::now() + META_EVERY;
         }
-        match self.check_meta().await {
-            // The server of `meta` alone does not answer: what the others hold is served.
-            Err(refused @ Failure::Refused(_)) => {
+        match timeout(META_WAIT, self.check_meta()).await {
+            // The server of `meta` alone does not answer, or not soon: what the others hold is served.
+            Ok(Err(refused @ Failure::Refused(_))) => {
                 *lock(&self.meta_at) = Instant::now();
                 Err(refused)
             }

@@ -27,12 +27,14 @@ impl Runner {
         let linger = self.tenure.cx.delivery.linger;
         self.lane.park_stale(linger);
         if !self.attempts.is_empty() {
+            self.share.leave();
             return self.stale_at();
         }
         self.halved.clear();
         self.return_stale(linger * 2);
         let due = self.load(1).await;
         if !self.has_work() {
+            self.share.leave();
             return Some(due.unwrap_or_else(|| Instant::now() + EXPIRY_INTERVAL));
         }
         let wait = match self.tenure.holds_lease() {

@@ -74,8 +74,8 @@ type Done = (Partition, u64, Work, Result<RawStreams, Failure>);
 enum Work {
     /// Waited for what comes.
     Wait,
-    /// Looked at what stands between a cursor and where the read waits.
-    Look,
+    /// Looked at what stands between this cursor and where the read waits.
+    Look(EntryId),
 }
 
 impl Reads {
@@ -95,7 +95,7 @@ impl Reads {
             }
             kept
         });
-        let (mut found, mut failure) = (Vec::new(), None);
+        let (mut found, mut failure, mut anew) = (Vec::new(), None, false);
         loop {
             if found.is_empty() {
                 cluster.refresh_if_stale().await;
@@ -121,6 +121,7 @@ impl Reads {
                 }
                 Err(error) => {
                     read.give_up();
+                    anew |= read.pause.is_zero();
                     read.pause = (read.pause * 2).clamp(PAUSES.0, PAUSES.1);
                     cluster.note(&error);
                     failure = Some(error);
@@ -132,6 +133,8 @@ impl Reads {
         }
         found.truncate(READ_LIMIT);
         match failure {
+            // What was found is found again. The caller is told of each read that fails: the server that comes may have less.
+            Some(failure) if anew => Err(failure),
             Some(failure) if self.partitions.values().all(|read| !read.pause.is_zero()) => {
                 Err(failure)
             }
@@ -151,10 +154,10 @@ impl Reads {
             };
             if read.abort.is_some() && same {
                 if let Some(look) = read.look(*after) {
+                    let work = Work::Look(look.after);
                     let look = look.of(*partition, keys, most);
                     let (cluster, done) = (Arc::clone(cluster), (*partition, read.serial));
-                    let look =
-                        async move { (done.0, done.1, Work::Look, look.run(&cluster).await) };
+                    let look = async move { (done.0, done.1, work, look.run(&cluster).await) };
                     self.open.push(look.boxed());
                 }
                 continue;
@@ -193,11 +196,16 @@ impl Reads {
             self.chunk_bytes = mean.max(self.chunk_bytes - self.chunk_bytes / 8);
         }
         let Some(read) = self.partitions.get_mut(&partition) else { return };
-        if work == Work::Look {
-            match read.looks_from.take() {
-                Some(from) if from != asked => return,
-                Some(from) if entries.is_empty() => read.clear_from = from,
-                _ => {}
+        if let Work::Look(from) = work {
+            if read.looks_from != Some(from) {
+                return; // a later look is on its way
+            }
+            read.looks_from = None;
+            if from != asked {
+                return;
+            }
+            if entries.is_empty() {
+                read.clear_from = from;
             }
         } else {
             read.give_up();
