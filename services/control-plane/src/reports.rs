@@ -180,8 +180,8 @@ impl Reports {
         self.tally.count(new());
         self.quota.keep(&*self.logs, new().map(|entry| entry.account)).await;
         self.problems.count(gathered, &written.errors, &mut self.announcer).await;
-        self.health.attempted(&gathered.entries.attempts).await;
         self.health.turned(&gathered.turns, &mut self.announcer).await;
+        self.health.attempted(&gathered.entries.attempts).await;
     }
 }
 

@@ -67,7 +67,10 @@ impl Health {
                 self.logs.sink_answers(&[sink]).await?;
                 self.set(account, sink, SinkStatus::Active).await
             }
-            SinkTurn::Gone if self.is_failed(account, sink).await? => Ok(()),
+            SinkTurn::Gone if self.is_failed(account, sink).await? => {
+                self.gone.insert(sink, at);
+                Ok(())
+            }
             SinkTurn::Gone => {
                 announcer.add(news("io.millrace.sink.failing", (account, sink), turn));
                 self.set(account, sink, SinkStatus::Failed).await?;
