@@ -35,6 +35,9 @@ pub const ERRORS_DAYS: i64 = 23;
 /// How long dropped events are kept, in days.
 pub const DROPS_DAYS: i64 = 7;
 
+/// Most dropped events that [`LogStore::purge_dropped`] forgets at once.
+pub const PURGE_MAX: u64 = 5_000;
+
 /// Names an entry of a log: its time in 48 bits, and a hash of where it was reported. Ascends by time; the same report gives
 /// the same id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -371,8 +374,8 @@ pub trait LogStore: Send + Sync + 'static {
         ids: &[LogId],
         at: Timestamp,
     ) -> Result<()>;
-    /// Forgets the events of an account's oldest drops, until what is kept is at most `events` and `bytes`; tells how many. The
-    /// entries stay.
+    /// Forgets the events of an account's oldest drops, until what is kept is at most `events` and `bytes`, but no more than
+    /// [`PURGE_MAX`]: after so many, a repeat forgets more. Tells how many. The entries stay.
     async fn purge_dropped(&self, account: AccountSid, bytes: u64, events: u64) -> Result<u64>;
 
     /// Counts new problems, and tells of which the accounts are to be told. One caller is told of each, whoever else counts.

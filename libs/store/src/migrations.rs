@@ -13,6 +13,7 @@ pub(crate) const POSTGRES: &[(i64, &str, &str)] = &[
     (1, "resources", include_str!("../migrations/postgres/0001_resources.sql")),
     (2, "sink_delivery", include_str!("../migrations/postgres/0002_sink_delivery.sql")),
     (3, "logs", include_str!("../migrations/postgres/0003_logs.sql")),
+    (4, "error_logs_of_sinks", include_str!("../migrations/postgres/0004_error_logs_of_sinks.sql")),
 ];
 /// The same for SQLite.
 pub(crate) const SQLITE: &[(i64, &str, &str)] = &[

@@ -21,6 +21,9 @@ use crate::{
 /// Said to every new connection: nothing waits for ever, neither for a lock nor for a client that went away.
 pub(crate) const SETTINGS: &str = "SET application_name = 'millrace'; SET lock_timeout = '5s';
     SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '30s'";
+/// The same where logs are read: a question that takes longer is one that nobody waits for any more.
+pub(crate) const READ_SETTINGS: &str = "SET application_name = 'millrace'; SET lock_timeout = '5s';
+    SET statement_timeout = '9s'; SET idle_in_transaction_session_timeout = '30s'";
 /// Said where tables are changed: that may take long, but waits for nobody, since all queue behind who waits.
 const MIGRATION_SETTINGS: &str =
     "SET application_name = 'millrace migrate'; SET lock_timeout = '5s'";

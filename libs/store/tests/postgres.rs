@@ -8,10 +8,11 @@ use std::{
 use async_trait::async_trait;
 use millrace_domain::{Partition, SinkSid, Timestamp};
 use millrace_store::{
-    Changes, Error, Keyring, OpenError, ResourceStore, SqlStore,
+    Changes, Error, Keyring, OpenError, Page, ResourceStore, SqlStore,
     conformance::{self, Backend, logs::LogBackend},
     logs::{
-        DropCause, DropEntry, Entries, ErrorEntry, LogId, LogStore, Place, Written, open_postgres,
+        DropCause, DropEntry, Entries, ErrorEntry, LogId, LogQuery, LogStore, Place, Written,
+        open_postgres,
     },
     postgres::{self, Options},
 };
@@ -303,4 +304,27 @@ async fn a_day_that_is_read_is_dropped_later_and_new_days_are_made() {
     transaction.rollback().await.expect("ends");
     logs.keep_days(later).await.expect("drops days");
     assert_eq!(days("delivery_attempts").await, 10);
+}
+
+#[tokio::test]
+async fn who_reads_logs_does_not_keep_those_waiting_who_keep_them() {
+    let database = database().await;
+    postgres::migrate(database.url()).await.expect("migrates");
+    let options = Options { max_connections: 1, ..Options::default() };
+    let logs = open_postgres(database.url(), &options).await.expect("opens");
+    let mut other = PgConnection::connect(database.url()).await.expect("connects");
+    let mut transaction = other.begin().await.expect("begins");
+    let lock = "LOCK TABLE delivery_attempts IN ACCESS EXCLUSIVE MODE";
+    sqlx::query(lock).execute(&mut *transaction).await.expect("locks");
+    let (query, page) = (LogQuery::of(conformance::account(1).sid), Page { after: None, limit: 1 });
+    let mut read = std::pin::pin!(logs.attempts(&query, &page));
+    tokio::select! {
+        found = &mut read => panic!("it waits for the lock: {found:?}"),
+        known = async {
+            tokio::task::yield_now().await;
+            logs.failing_sinks().await
+        } => assert_eq!(known.expect("lists"), []),
+    }
+    transaction.rollback().await.expect("ends");
+    assert_eq!(read.await.expect("reads"), []);
 }

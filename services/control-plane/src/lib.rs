@@ -54,7 +54,8 @@ use watch::{Source, Watch};
 /// The wait before the database is tried again at start-up.
 const OPEN_RETRY: Duration = Duration::from_secs(1);
 
-/// Connections that read logs, besides `database.max_connections`; two more write them.
+/// Connections that read logs, besides `database.max_connections`; two more write them, one more
+/// counts them.
 const LOG_CONNECTIONS: u32 = 3;
 
 /// News that waits to be told.

@@ -11,7 +11,7 @@ use crate::{
     Page,
     logs::{
         ATTEMPTS_DAYS, AttemptEntry, AttemptResult, DROPS_DAYS, DropCause, DropEntry, ERRORS_DAYS,
-        Entries, ErrorCount, ErrorEntry, FailingSink, LogId, LogQuery, LogStore, Place,
+        Entries, ErrorCount, ErrorEntry, FailingSink, LogId, LogQuery, LogStore, PURGE_MAX, Place,
     },
 };
 
@@ -286,6 +286,13 @@ async fn keeps_events(backend: &dyn LogBackend) {
     let page = Page { after: Some(found[1].id), limit: 4 };
     let found = logs.kept_drops(&of_sink(1), &page, 1).await.expect("reads");
     assert_eq!(found.len(), 1, "one at least");
+
+    let excess = PURGE_MAX + 2;
+    let drops = (10..).take(usize::try_from(excess).expect("small"));
+    let drops = drops.map(|index| dropped(at(index), index, 1)).collect();
+    logs.write(&Entries { drops, ..Entries::default() }, now()).await.expect("writes");
+    assert_eq!(logs.purge_dropped(ACCOUNT, 0, 0).await.expect("purges"), PURGE_MAX, "in bites");
+    assert_eq!(logs.purge_dropped(ACCOUNT, 0, 0).await.expect("purges"), 5 + 2);
 }
 
 async fn notes_resent(backend: &dyn LogBackend) {

@@ -27,8 +27,8 @@ impl SqlLogs {
     /// Begins to change; what it reads then is locked.
     async fn change(&self) -> Result<Transaction<'static, Any>, Fault> {
         Ok(match self.rows {
-            Rows::Postgres(_) => self.pool.begin().await?,
-            Rows::Sqlite(_) => self.pool.begin_with("BEGIN IMMEDIATE").await?,
+            Rows::Postgres(_) => self.kept.begin().await?,
+            Rows::Sqlite(_) => self.kept.begin_with("BEGIN IMMEDIATE").await?,
         })
     }
 
@@ -168,7 +168,7 @@ pub(super) async fn fails(logs: &SqlLogs, failing: FailingSink) -> Result<(), Fa
     put.push(", ?", sid(failing.account.as_u128()));
     put.push(", ?)", Argument::Number(failing.since.as_millis()));
     put.say(" ON CONFLICT (sink) DO UPDATE SET since = excluded.since WHERE failing_sinks.since < excluded.since");
-    put.query().execute(&logs.pool).await?;
+    put.query().execute(&logs.kept).await?;
     Ok(())
 }
 
@@ -179,14 +179,14 @@ pub(super) async fn answers(logs: &SqlLogs, sinks: &[SinkSid]) -> Result<(), Fau
             delete.push(if index == 0 { " (?" } else { ", ?" }, sid(sink.as_u128()));
         }
         delete.say(")");
-        delete.query().execute(&logs.pool).await?;
+        delete.query().execute(&logs.kept).await?;
     }
     Ok(())
 }
 
 pub(super) async fn failing(logs: &SqlLogs) -> Result<Vec<FailingSink>, Fault> {
     let rows = sqlx::query("SELECT sink, account, since FROM failing_sinks ORDER BY since")
-        .fetch_all(&logs.pool)
+        .fetch_all(&logs.kept)
         .await?;
     let of = |row: &AnyRow| {
         Ok(FailingSink {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     OpenError, migrations,
-    postgres::{Options, SETTINGS, connect},
+    postgres::{Options, READ_SETTINGS, SETTINGS, connect},
     sql::Fault,
 };
 
@@ -23,6 +23,8 @@ const DAYS_TURN: i64 = 0x6d72_6c6f_6764_6179;
 const DROP_PATIENCE: &str = "200ms";
 /// Connections that write: one at a time does, one more makes days.
 const WRITERS: u32 = 2;
+/// Connections that count, purge, and keep how sinks are: whoever reads does not keep them waiting.
+const KEEPERS: u32 = 1;
 /// Most rows a statement writes.
 const ROWS_MAX: usize = 5_000;
 /// Most bytes of events a statement writes, but for one event alone.
@@ -33,7 +35,7 @@ const BYTES_MAX: usize = 4 * 1024 * 1024;
 /// # Errors
 /// [`OpenError::NotMigrated`] says to run `millrace migrate`; [`OpenError::Connect`].
 pub async fn open(url: &str, options: &Options) -> Result<SqlLogs, OpenError> {
-    let pool = connect(url, options, SETTINGS).await?;
+    let pool = connect(url, options, READ_SETTINGS).await?;
     migrations::check(&pool, migrations::POSTGRES).await?;
     let writers = PgPoolOptions::new()
         .max_connections(WRITERS)
@@ -43,7 +45,9 @@ pub async fn open(url: &str, options: &Options) -> Result<SqlLogs, OpenError> {
         })
         .connect_lazy(url)
         .map_err(|error| OpenError::Connect { source: error.into() })?;
-    Ok(SqlLogs { pool, rows: Rows::Postgres(writers) })
+    let few = Options { max_connections: KEEPERS, ..options.clone() };
+    let kept = connect(url, &few, SETTINGS).await?;
+    Ok(SqlLogs { pool, kept, rows: Rows::Postgres(writers) })
 }
 
 /// Makes the days that are missing, and then drops those that are over; callers take turns making.

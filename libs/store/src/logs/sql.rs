@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use super::{
     AttemptEntry, DropEntry, Entries, ErrorCount, ErrorEntry, ErrorNotice, FailingSink, LogId,
-    LogQuery, LogStore, Written, groups, postgres,
+    LogQuery, LogStore, PURGE_MAX, Written, groups, postgres,
     query::{self, Argument, Ids, Statement},
     sqlite,
 };
@@ -25,7 +25,10 @@ const IDS_MAX: usize = 1_000;
 
 /// A [`LogStore`] in an SQL database; made by [`super::open_postgres`], [`super::open_sqlite`].
 pub struct SqlLogs {
+    /// Reads what callers ask for.
     pub(super) pool: AnyPool,
+    /// Reads and changes what this process keeps of itself.
+    pub(super) kept: AnyPool,
     pub(super) rows: Rows,
 }
 
@@ -129,15 +132,19 @@ impl SqlLogs {
               FROM dropped_events"
                 .to_owned(),
         );
-        purge.push(" WHERE account = ? AND event IS NOT NULL) ", account());
-        purge.push("UPDATE dropped_events SET event = NULL FROM kept WHERE account = ?", account());
-        purge.say(
-            " AND dropped_events.day = kept.day AND dropped_events.sink = kept.sink
-              AND dropped_events.id = kept.id",
+        purge.push(" WHERE account = ? AND event IS NOT NULL), ", account());
+        purge.push("excess AS (SELECT day, sink, id FROM kept WHERE bytes > ?", most(bytes));
+        purge.push(" OR events > ?", most(events));
+        purge.push(" ORDER BY id, sink LIMIT ?) ", most(PURGE_MAX));
+        purge.push(
+            "UPDATE dropped_events SET event = NULL FROM excess WHERE account = ?",
+            account(),
         );
-        purge.push(" AND (kept.bytes > ?", most(bytes));
-        purge.push(" OR kept.events > ?)", most(events));
-        Ok(purge.query().execute(&self.pool).await?.rows_affected())
+        purge.say(
+            " AND dropped_events.day = excess.day AND dropped_events.sink = excess.sink
+              AND dropped_events.id = excess.id",
+        );
+        Ok(purge.query().execute(&self.kept).await?.rows_affected())
     }
 }
 

@@ -48,7 +48,7 @@ pub async fn open_ephemeral() -> Result<SqlLogs, OpenError> {
 
 async fn on(pool: AnyPool) -> Result<SqlLogs, OpenError> {
     migrations::apply(&pool, migrations::SQLITE_LOGS).await?;
-    Ok(SqlLogs { pool, rows: Rows::Sqlite(Mutex::default()) })
+    Ok(SqlLogs { kept: pool.clone(), pool, rows: Rows::Sqlite(Mutex::default()) })
 }
 
 /// Forgets the days that are over.

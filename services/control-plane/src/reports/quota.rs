@@ -6,7 +6,7 @@ use std::{
 };
 
 use millrace_domain::AccountSid;
-use millrace_store::LogStore;
+use millrace_store::{LogStore, logs::PURGE_MAX};
 
 /// How often accounts that dropped something are looked at: by what comes meanwhile they may be over.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -42,6 +42,11 @@ impl Quota {
                 Ok(purged) => {
                     metrics::counter!("millrace_dropped_events_forgotten_total").increment(purged);
                     tracing::info!(account.sid = %account, purged, "an account keeps no more dropped events: its oldest are forgotten");
+                    if purged >= PURGE_MAX {
+                        // There may be more, for the next round.
+                        self.touched.insert(account);
+                        self.looked = None;
+                    }
                 }
                 Err(error) => {
                     tracing::debug!(%error, "cannot purge dropped events, tries again");
