@@ -143,6 +143,11 @@ async fn a_primary_that_was_demoted_is_left_for_the_one_that_was_elected() {
     let token = Token(Uuid::now_v7());
     queue.acquire(&[HOME], token, LEASE).await.expect("acquire");
     let before = append_in_time(&queue, "before").await;
+    let replicated = || async {
+        let there = cmd("XLEN").arg("{mr:1}:ready").take();
+        (servers.replica.run::<usize>(&there).await.ok()? == 1).then_some(())
+    };
+    eventually("the replica has it", replicated).await;
     let failover = cmd("SENTINEL").arg("FAILOVER").arg("millrace").take();
     // The sentinel looks at the replica every few seconds.
     let begun = || async { servers.sentinel.run::<()>(&failover).await.ok() };
@@ -158,7 +163,10 @@ async fn a_primary_that_was_demoted_is_left_for_the_one_that_was_elected() {
     let there: usize = servers.replica.run(cmd("XLEN").arg("{mr:1}:ready")).await.expect("ask");
     let found = ids(&queue).await;
     // One whose answer did not come in time may be there as well.
-    assert!(found.contains(&before) && found.contains(&after), "{found:?}");
+    assert!(
+        found.contains(&before) && found.contains(&after),
+        "{before} {after} {found:?}, elected has {there}"
+    );
     assert_eq!(there, found.len(), "all of it at the one that was elected");
     let (renewed, _) = queue.renew(&[HOME], token, LEASE).await.expect("renew");
     assert_eq!(renewed, [Ownership::Held], "the lease went along");
