@@ -12,12 +12,14 @@
 //! | mark: what an event is known again by | [`mark`] |
 //! | when an account is told of problems | [`error_group`] |
 //! | what a request is signed with | [`signature`] |
+//! | names of streams and roles of AWS | [`arn`] |
 //! | which addresses may be delivered to | [`destination`] |
 //! | the version of a configuration | [`version`] |
 //!
 //! A rule that needs the time, a random number or a row is given it.
 
 pub mod account;
+pub mod arn;
 pub mod backoff;
 pub mod breaker;
 pub mod destination;

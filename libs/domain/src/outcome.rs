@@ -36,6 +36,16 @@ pub enum Reason {
     Timeout,
     /// The request could not be made from the sink's configuration.
     Configuration,
+    /// The sink takes nothing as it is set up (permissions, a stream or a key that is not there): its owner can mend it.
+    Setup,
+    /// The sink failed to write what it was given.
+    Write,
+    /// The sink's role cannot be assumed.
+    AssumeRole,
+    /// The shards of the sink's stream cannot be listed.
+    Shards,
+    /// The name or region of the sink's stream cannot be told.
+    Stream,
 }
 
 impl Reason {
@@ -48,12 +58,17 @@ impl Reason {
             Self::Connect => 91307,
             Self::Timeout => 91308,
             Self::Configuration => 91303,
+            Self::Setup => 91300,
+            Self::Write => 93101,
+            Self::AssumeRole => 93102,
+            Self::Shards => 93103,
+            Self::Stream => 93104,
         }
     }
 
     /// Whether a failure for this reason counts against the sink's health.
     pub fn feeds_breaker(self) -> bool {
-        !matches!(self, Self::Throttled | Self::Rejected | Self::Configuration)
+        !matches!(self, Self::Throttled | Self::Rejected | Self::Configuration | Self::Stream)
     }
 }
 

@@ -43,6 +43,8 @@ pub struct SinkSpec {
 pub struct Delivery {
     /// CloudEvents `id`.
     pub id: String,
+    /// Whose it is, where that is told: a sink may get events of the subaccounts of its account.
+    pub account: Option<AccountSid>,
     /// W3C trace context; empty: none.
     pub traceparent: String,
     /// The event in the CloudEvents JSON format.
@@ -51,10 +53,10 @@ pub struct Delivery {
 
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, traceparent, event } = self;
+        let Self { id, account, traceparent, event } = self;
         write!(
             f,
-            "Delivery {{ id: {id:?}, traceparent: {traceparent:?}, event: {} bytes }}",
+            "Delivery {{ id: {id:?}, account: {account:?}, traceparent: {traceparent:?}, event: {} bytes }}",
             event.len()
         )
     }

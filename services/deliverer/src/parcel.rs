@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use millrace_domain::{SinkSid, Timestamp};
 use millrace_proto::internal::{ChunkEvent, DropReason};
-use millrace_queue::{Class, EntryId, ParkedId, Place};
+use millrace_queue::{Class, EntryId, ParkedId, Place, chunk};
 use millrace_sinks::Delivery;
 use tokio::{sync::Notify, time::Instant};
 
@@ -259,6 +259,7 @@ impl Parcel {
     pub(crate) fn delivery(&self) -> Delivery {
         Delivery {
             id: self.event.id.clone(),
+            account: chunk::account_of(&self.event),
             traceparent: self.event.traceparent.clone(),
             event: self.bytes().clone(),
         }
@@ -316,7 +317,6 @@ impl Drop for Parcel {
 pub(crate) mod tests {
     use millrace_domain::AccountSid;
     use millrace_proto::internal::Variant;
-    use millrace_queue::chunk;
     use uuid::Uuid;
 
     use super::*;

@@ -76,6 +76,7 @@ mod tests {
     fn batch(events: &[&'static str]) -> Vec<Delivery> {
         let delivery = |event: &&'static str| Delivery {
             id: String::new(),
+            account: None,
             traceparent: String::new(),
             event: Bytes::from_static(event.as_bytes()),
         };

@@ -58,6 +58,7 @@ fn post(url: &str) -> SinkSpec {
 fn event(id: &str) -> Delivery {
     Delivery {
         id: id.to_owned(),
+        account: None,
         traceparent: String::new(),
         event: Bytes::from(format!(
             r#"{{"specversion":"1.0","type":"com.example.a","source":"/x","id":"{id}","data":{{"t": 1}}}}"#

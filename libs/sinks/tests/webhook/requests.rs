@@ -226,6 +226,7 @@ async fn a_full_batch_is_at_most_64_kb_with_its_commas() {
     let BatchLimits { events, bytes } = driver.limits(&sink);
     let filler = |length: usize| Delivery {
         id: "a".to_owned(),
+        account: None,
         traceparent: String::new(),
         event: Bytes::from(format!("{{\"a\":\"{}\"}}", "x".repeat(length - 8))),
     };

@@ -23,10 +23,13 @@ impl Runner {
     /// while the breaker is not closed, only a `probe` counts for it.
     pub(super) fn learn(&mut self, attempt: &Attempt, probe: bool) {
         let now = self.tenure.cx.clock.now();
-        let sick = attempt.outcomes.iter().find_map(|outcome| match outcome {
+        let failed = attempt.outcomes.iter().find_map(|outcome| match outcome {
             Outcome::Retry { reason, after } if reason.feeds_breaker() => Some(*after),
             _ => None,
         });
+        // A sink that took some of a batch is there: what it did not take waits for itself alone.
+        let took_some = attempt.outcomes.contains(&Outcome::Delivered);
+        let sick = failed.filter(|_| !took_some);
         let asked = attempt.outcomes.iter().filter_map(|outcome| match outcome {
             Outcome::Retry { reason, after } => after
                 .or((*reason == Reason::Throttled).then_some(self.tenure.cx.delivery.backoff_base)),
@@ -48,7 +51,7 @@ impl Runner {
                 if probe || attempt.outcomes.iter().any(|o| !matches!(o, Outcome::Retry { .. })) {
                     self.breaker.succeeded(probe);
                 }
-                self.answered(was_closed, probe, pause.is_some());
+                self.answered(was_closed, probe, pause.is_some() || failed.is_some());
             }
         }
         self.tenure.remember(self.lane.sink, self.breaker.state());
@@ -93,7 +96,9 @@ impl Runner {
                 }
                 Outcome::Discard { reason } => {
                     let (why, label) = match reason {
-                        Reason::Configuration => (DropReason::Undeliverable, "undeliverable"),
+                        Reason::Configuration | Reason::Stream => {
+                            (DropReason::Undeliverable, "undeliverable")
+                        }
                         _ => (DropReason::Rejected, "rejected"),
                     };
                     metrics::counter!("millrace_dropped_events_total", "reason" => label)
