@@ -3,7 +3,7 @@
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use axum::Router;
-use millrace_domain::ConfigVersion;
+use millrace_domain::{AccountSid, ConfigVersion};
 use millrace_proto::{
     internal::config_service_server::ConfigServiceServer,
     v1::{
@@ -14,6 +14,7 @@ use millrace_proto::{
         subscription_service_server::SubscriptionServiceServer,
     },
 };
+use prost::Message;
 use tokio::time::timeout;
 use tonic::{
     Request, Response, Status,
@@ -25,7 +26,7 @@ use crate::{
     App,
     auth::Caller,
     commit::Committed,
-    paging::{self, SIZE_DEFAULT, SIZE_MAX},
+    paging::{self, SIZE_DEFAULT, SIZE_MAX, Scope},
     status::{Failure, code, unavailable},
     watch::Watch,
 };
@@ -143,14 +144,20 @@ fn check_mask(mask: Option<&prost_types::FieldMask>) -> Result<(), Failure> {
     }
 }
 
+/// What a page token is good for: one list of one account, and a request that is the same but for its page.
+fn scope(list: &str, account: Option<AccountSid>, rest: &impl Message) -> Scope {
+    Scope::of(list, account, &rest.encode_to_vec())
+}
+
 /// Which page is asked for.
 struct Asked<K> {
+    scope: Scope,
     size: u32,
     after: Option<K>,
 }
 
 impl<K: FromStr + ToString> Asked<K> {
-    fn read(page_size: i32, page_token: &str) -> Result<Self, Failure> {
+    fn read(scope: Scope, page_size: i32, page_token: &str) -> Result<Self, Failure> {
         let size = match u32::try_from(page_size) {
             Ok(0) => SIZE_DEFAULT,
             Ok(size) if size <= SIZE_MAX => size,
@@ -161,17 +168,17 @@ impl<K: FromStr + ToString> Asked<K> {
         };
         let after = match page_token {
             "" => None,
-            token => Some(paging::key(token).ok_or_else(|| {
-                let message = "is not a token that this list gave";
+            token => Some(scope.key(token).ok_or_else(|| {
+                let message = "is not a token that this list gave for this request";
                 Failure::invalid(code::PAGING, "page_token", message)
             })?),
         };
-        Ok(Self { size, after })
+        Ok(Self { scope, size, after })
     }
 
     /// Cuts the rows to the page, and gives the token of the next.
     fn next<T>(&self, rows: &mut Vec<T>, key: impl Fn(&T) -> K) -> String {
         let more = paging::cut(rows, self.size);
-        rows.last().filter(|_| more).map(|row| paging::token(&key(row))).unwrap_or_default()
+        rows.last().filter(|_| more).map(|row| self.scope.token(&key(row))).unwrap_or_default()
     }
 }

@@ -4,7 +4,7 @@ use millrace_domain::schema::{EventType, EventTypeStatus, check_name};
 use millrace_proto::v1::{self, event_type_service_server::EventTypeService};
 use tonic::{Request, Response, Status};
 
-use super::{Asked, Face, committed, required};
+use super::{Asked, Face, committed, required, scope};
 use crate::{
     catalog::NewEventType,
     status::{Failure, code},
@@ -56,7 +56,13 @@ impl EventTypeService for Face {
                 check_name("schema_id", id)
                     .map_err(|refusal| Failure::refused(code::SCHEMA_INVALID, refusal))?;
             }
-            let asked = Asked::<String>::read(request.page_size, &request.page_token)?;
+            let rest = v1::ListEventTypesRequest {
+                page_size: 0,
+                page_token: String::new(),
+                ..request.clone()
+            };
+            let scope = scope("event_types", None, &rest);
+            let asked = Asked::<String>::read(scope, request.page_size, &request.page_token)?;
             let list = self.app.catalog.event_types(schema_id, asked.after.clone(), asked.size + 1);
             let mut listed = list.await?;
             let next_page_token = asked.next(&mut listed, |row: &EventType| row.name.clone());

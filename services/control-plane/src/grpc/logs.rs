@@ -12,11 +12,11 @@ use millrace_store::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{Asked, Face, optional_sid, sid};
+use super::{Asked, Face, optional_sid, scope, sid};
 use crate::{
     auth::Caller,
     logs::{RESEND_MAX, Resend, around, codes, event_id},
-    paging, random,
+    random,
     status::{Failure, code},
 };
 
@@ -76,7 +76,13 @@ impl LogService for Face {
                 v1::AttemptOutcome::Discard => Some(AttemptResult::Discard),
             };
             query.error_code = error_code(request.error_code)?;
-            let asked = Asked::<LogId>::read(request.page_size, &request.page_token)?;
+            let rest = v1::ListAttemptsRequest {
+                page_size: 0,
+                page_token: String::new(),
+                ..request.clone()
+            };
+            let scope = scope("attempts", Some(query.account), &rest);
+            let asked = Asked::<LogId>::read(scope, request.page_size, &request.page_token)?;
             let page = Page { after: asked.after, limit: asked.size + 1 };
             let mut found = self.app.logs.attempts(&query, &page).await?;
             let next_page_token = asked.next(&mut found, |entry| entry.id);
@@ -108,7 +114,13 @@ impl LogService for Face {
                 (query.since, query.until) = (Some(since), query.until.or(until));
             }
             query.error_code = error_code(request.error_code)?;
-            let asked = Asked::<LogId>::read(request.page_size, &request.page_token)?;
+            let rest = v1::ListErrorLogsRequest {
+                page_size: 0,
+                page_token: String::new(),
+                ..request.clone()
+            };
+            let scope = scope("error_logs", Some(query.account), &rest);
+            let asked = Asked::<LogId>::read(scope, request.page_size, &request.page_token)?;
             let page = Page { after: asked.after, limit: asked.size + 1 };
             let mut found = self.app.logs.errors(&query, &page).await?;
             let next_page_token = asked.next(&mut found, |entry| entry.id);
@@ -138,7 +150,13 @@ impl LogService for Face {
                 .await?;
             query.cause = cause(request.reason());
             query.resent = request.resent;
-            let asked = Asked::<LogId>::read(request.page_size, &request.page_token)?;
+            let rest = v1::ListDroppedEventsRequest {
+                page_size: 0,
+                page_token: String::new(),
+                ..request.clone()
+            };
+            let scope = scope("dropped_events", Some(query.account), &rest);
+            let asked = Asked::<LogId>::read(scope, request.page_size, &request.page_token)?;
             let page = Page { after: asked.after, limit: asked.size + 1 };
             let mut found = self.app.logs.drops(&query, &page).await?;
             let next_page_token = asked.next(&mut found, |entry| entry.id);
@@ -169,12 +187,18 @@ impl LogService for Face {
             query.resent = (!request.again).then_some(false);
             let to = optional_sid("to_sink_sid", &request.to_sink_sid)?;
             let size = if request.page_size == 0 { 1_000 } else { request.page_size };
-            let asked = Asked::<LogId>::read(size, &request.page_token)?;
+            let rest = v1::ResendDroppedEventsRequest {
+                page_size: 0,
+                page_token: String::new(),
+                ..request.clone()
+            };
+            let scope = scope("resent", Some(query.account), &rest);
+            let asked = Asked::<LogId>::read(scope, size, &request.page_token)?;
             let page = Page { after: asked.after, limit: asked.size.min(RESEND_MAX) };
             let resent = self.app.logs.resend(Resend { query, to, page }).await?;
             Ok(Response::new(v1::ResendDroppedEventsResponse {
                 resent_count: wire(resent.count),
-                next_page_token: resent.next.map(|id| paging::token(&id)).unwrap_or_default(),
+                next_page_token: resent.next.map(|id| scope.token(&id)).unwrap_or_default(),
             }))
         })
         .await

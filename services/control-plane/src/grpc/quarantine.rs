@@ -8,7 +8,7 @@ use millrace_proto::{
 use millrace_queue::chunk;
 use tonic::{Request, Response, Status};
 
-use super::{Asked, Face};
+use super::{Asked, Face, scope};
 use crate::{
     quarantine::{Listed, Name},
     status::{Failure, code},
@@ -21,7 +21,16 @@ impl QuarantineService for Face {
         request: Request<v1::ListQuarantinedChunksRequest>,
     ) -> Result<Response<v1::ListQuarantinedChunksResponse>, Status> {
         self.within(request, |caller, request| async move {
-            let asked = Asked::<Name>::read(request.page_size, &request.page_token)?;
+            let rest = v1::ListQuarantinedChunksRequest {
+                page_size: 0,
+                page_token: String::new(),
+                ..request.clone()
+            };
+            let asked = Asked::<Name>::read(
+                scope("quarantined", None, &rest),
+                request.page_size,
+                &request.page_token,
+            )?;
             let limit = usize::try_from(asked.size).unwrap_or(usize::MAX).saturating_add(1);
             let mut found = self.app.quarantine.list(caller, asked.after, limit).await?;
             let next_page_token = asked.next(&mut found, |listed| listed.name);

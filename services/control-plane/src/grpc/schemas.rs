@@ -7,7 +7,7 @@ use millrace_proto::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{Asked, Face};
+use super::{Asked, Face, scope};
 
 #[tonic::async_trait]
 impl SchemaService for Face {
@@ -45,7 +45,13 @@ impl SchemaService for Face {
         request: Request<v1::ListSchemaVersionsRequest>,
     ) -> Result<Response<v1::ListSchemaVersionsResponse>, Status> {
         self.within(request, |_, request| async move {
-            let asked = Asked::<u32>::read(request.page_size, &request.page_token)?;
+            let rest = v1::ListSchemaVersionsRequest {
+                page_size: 0,
+                page_token: String::new(),
+                ..request.clone()
+            };
+            let scope = scope("schema_versions", None, &rest);
+            let asked = Asked::<u32>::read(scope, request.page_size, &request.page_token)?;
             let catalog = &self.app.catalog;
             let list = catalog.schema_versions(&request.schema_id, asked.after, asked.size + 1);
             let mut listed = list.await?;

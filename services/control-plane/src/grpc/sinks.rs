@@ -5,7 +5,7 @@ use millrace_proto::v1::{self, sink::Configuration, sink_service_server::SinkSer
 use millrace_store::SinkFilter;
 use tonic::{Request, Response, Status};
 
-use super::{Asked, Face, committed, optional_sid, required, sid};
+use super::{Asked, Face, committed, optional_sid, required, scope, sid};
 use crate::{
     sinks::NewSink,
     status::{Failure, code},
@@ -70,7 +70,10 @@ impl SinkService for Face {
             let status = v1::SinkStatus::try_from(request.status)
                 .map_err(|_| Failure::invalid(code::BAD_REQUEST, "status", "is no status"))?;
             let filter = SinkFilter { in_use: request.in_use, status: status.to_domain() };
-            let asked = Asked::<SinkSid>::read(request.page_size, &request.page_token)?;
+            let rest =
+                v1::ListSinksRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+            let scope = scope("sinks", Some(account), &rest);
+            let asked = Asked::<SinkSid>::read(scope, request.page_size, &request.page_token)?;
             let list = self.app.sinks.list(account, &filter, asked.after, asked.size + 1);
             let mut sinks = list.await?;
             let next_page_token = asked.next(&mut sinks, |sink: &Sink| sink.sid);

@@ -4,7 +4,7 @@ use millrace_domain::{Subscription, SubscriptionSid};
 use millrace_proto::v1::{self, subscription_service_server::SubscriptionService};
 use tonic::{Request, Response, Status};
 
-use super::{Asked, Face, check_mask, committed, optional_sid, required, sid};
+use super::{Asked, Face, check_mask, committed, optional_sid, required, scope, sid};
 use crate::{
     status::Failure,
     subscriptions::{NewSubscription, Wanted},
@@ -64,7 +64,14 @@ impl SubscriptionService for Face {
             let named = optional_sid("account_sid", &request.account_sid)?;
             let account = caller.account("account_sid", named)?;
             let sink = optional_sid("sink_sid", &request.sink_sid)?;
-            let asked = Asked::<SubscriptionSid>::read(request.page_size, &request.page_token)?;
+            let rest = v1::ListSubscriptionsRequest {
+                page_size: 0,
+                page_token: String::new(),
+                ..request.clone()
+            };
+            let scope = scope("subscriptions", Some(account), &rest);
+            let asked =
+                Asked::<SubscriptionSid>::read(scope, request.page_size, &request.page_token)?;
             let list = self.app.subscriptions.list(account, sink, asked.after, asked.size + 1);
             let mut listed = list.await?;
             let next_page_token = asked.next(&mut listed, |row: &Subscription| row.sid);

@@ -1,14 +1,15 @@
 //! A page of a list as `events/v1` answers it: rows under their key, and `meta` with the neighbours' URLs.
 
-use std::{collections::VecDeque, future::Future, str::FromStr};
+use std::{collections::VecDeque, future::Future, marker::PhantomData, str::FromStr};
 
 use axum::{http::StatusCode, response::Response};
 use form_urlencoded::byte_serialize;
+use millrace_domain::AccountSid;
 use serde_json::{Map, Value, json};
 
 use super::{answer::json as answer, form::Fields, request::Base};
 use crate::{
-    paging::{self, SIZE_DEFAULT, SIZE_MAX},
+    paging::{self, SIZE_DEFAULT, SIZE_MAX, Scope},
     status::{Failure, code},
 };
 
@@ -17,11 +18,20 @@ pub(super) struct Paged<K> {
     size: u32,
     /// For the caller only: the token says where a page starts.
     index: u64,
-    after: Option<K>,
+    token: Option<String>,
     /// Repeated in every URL, before the rest.
     filters: Vec<(&'static str, String)>,
     /// A long list: the page before is not looked for.
     forward: bool,
+    key: PhantomData<K>,
+}
+
+/// A page whose list is known, and so what its token says.
+struct Found<'a, K> {
+    paged: &'a Paged<K>,
+    place: &'a Place<'a>,
+    scope: Scope,
+    after: Option<K>,
 }
 
 /// Rows of a page, and where its neighbours start.
@@ -40,20 +50,15 @@ enum Previous<K> {
 impl<K: FromStr + ToString + Clone + Ord> Paged<K> {
     /// Reads `PageSize`, `Page` and `PageToken`; `filters` are the query's other parameters that count.
     pub(super) fn read(query: &Fields, filters: &[&'static str]) -> Result<Self, Failure> {
-        let after = match query.one("PageToken")?.filter(|token| !token.is_empty()) {
-            Some(token) => Some(paging::key(token).ok_or_else(|| {
-                let message = "is not a token that this list gave";
-                Failure::invalid(code::PAGING, "PageToken", message)
-            })?),
-            None => None,
-        };
         let mut kept = Vec::new();
         for filter in filters {
             if let Some(value) = query.one(filter)? {
                 kept.push((*filter, value.to_owned()));
             }
         }
-        Ok(Self { size: size(query)?, index: index(query)?, after, filters: kept, forward: false })
+        let (size, index) = (size(query)?, index(query)?);
+        let token = query.one("PageToken")?.filter(|token| !token.is_empty()).map(str::to_owned);
+        Ok(Self { size, index, token, filters: kept, forward: false, key: PhantomData })
     }
 
     /// As [`Self::read`], for a list that is too long to look for the page before.
@@ -73,8 +78,9 @@ impl<K: FromStr + ToString + Clone + Ord> Paged<K> {
         F: Future<Output = Result<Vec<T>, Failure>>,
         R: Fn(&T) -> Value,
     {
-        let Rows { rows, next, previous } = self.rows(list, key).await?;
-        let url = |index: u64, after: Option<&K>| self.url(&place, index, after);
+        let found = self.find(&place)?;
+        let Rows { rows, next, previous } = found.rows(list, key).await?;
+        let url = |index: u64, after: Option<&K>| found.url(index, after);
         let before = self.index.saturating_sub(1);
         let meta = json!({
             "page": self.index,
@@ -85,7 +91,7 @@ impl<K: FromStr + ToString + Clone + Ord> Paged<K> {
                 Previous::First => Some(url(before, None)),
                 Previous::After(key) => Some(url(before, Some(key))),
             },
-            "url": url(self.index, self.after.as_ref()),
+            "url": url(self.index, found.after.as_ref()),
             "next_page_url": next.as_ref().map(|key| url(self.index.saturating_add(1), Some(key))),
             "key": place.key,
         });
@@ -95,6 +101,30 @@ impl<K: FromStr + ToString + Clone + Ord> Paged<K> {
         Ok(answer(StatusCode::OK, Value::Object(body)))
     }
 
+    /// Reads the token as one of `place` and these filters.
+    fn find<'a>(&'a self, place: &'a Place<'a>) -> Result<Found<'a, K>, Failure> {
+        let scope = Scope::of(place.path, place.account, self.filters().as_bytes());
+        let after = match &self.token {
+            Some(token) => Some(scope.key(token).ok_or_else(wrong_token)?),
+            None => None,
+        };
+        Ok(Found { paged: self, place, scope, after })
+    }
+
+    /// The filters as they stand in URLs, each with an ampersand after it.
+    fn filters(&self) -> String {
+        let mut filters = String::new();
+        for (name, value) in &self.filters {
+            filters.push_str(name);
+            filters.push('=');
+            filters.extend(byte_serialize(value.as_bytes()));
+            filters.push('&');
+        }
+        filters
+    }
+}
+
+impl<K: FromStr + ToString + Clone + Ord> Found<'_, K> {
     async fn rows<T, F>(
         &self,
         list: impl Fn(Option<K>, u32) -> F,
@@ -103,12 +133,13 @@ impl<K: FromStr + ToString + Clone + Ord> Paged<K> {
     where
         F: Future<Output = Result<Vec<T>, Failure>>,
     {
-        let mut rows = list(self.after.clone(), self.size + 1).await?;
-        let more = paging::cut(&mut rows, self.size);
+        let size = self.paged.size;
+        let mut rows = list(self.after.clone(), size + 1).await?;
+        let more = paging::cut(&mut rows, size);
         let next = rows.last().filter(|_| more).map(&key);
         let previous = match &self.after {
             None => Previous::None,
-            Some(_) if self.forward => Previous::None,
+            Some(_) if self.paged.forward => Previous::None,
             Some(after) => self.previous(after, list, key).await?,
         };
         Ok(Rows { rows, next, previous })
@@ -124,7 +155,7 @@ impl<K: FromStr + ToString + Clone + Ord> Paged<K> {
     where
         F: Future<Output = Result<Vec<T>, Failure>>,
     {
-        let kept = usize::try_from(self.size).expect("a page is small") + 1;
+        let kept = usize::try_from(self.paged.size).expect("a page is small") + 1;
         let (mut before, mut start) = (VecDeque::with_capacity(kept + 1), None);
         loop {
             let rows = list(start, SIZE_MAX).await?;
@@ -147,37 +178,42 @@ impl<K: FromStr + ToString + Clone + Ord> Paged<K> {
         })
     }
 
-    fn url(&self, place: &Place<'_>, index: u64, after: Option<&K>) -> String {
-        let mut url = format!("{}{}?", place.base.0, place.path);
-        for (name, value) in &self.filters {
-            url.push_str(name);
-            url.push('=');
-            url.extend(byte_serialize(value.as_bytes()));
-            url.push('&');
-        }
-        url.push_str(&format!("PageSize={}&Page={index}", self.size));
+    fn url(&self, index: u64, after: Option<&K>) -> String {
+        let Self { paged, place, scope, .. } = self;
+        let (base, path, filters) = (&place.base.0, place.path, paged.filters());
+        let mut url = format!("{base}{path}?{filters}PageSize={}&Page={index}", paged.size);
         if let Some(after) = after {
             url.push_str("&PageToken=");
-            url.push_str(&paging::token(after));
+            url.push_str(&scope.token(after));
         }
         url
     }
+}
+
+/// What a token is answered with that is not of the list.
+pub(super) fn wrong_token() -> Failure {
+    let message = "is not a token that this list gave for these filters";
+    Failure::invalid(code::PAGING, "PageToken", message)
 }
 
 /// Which list, and where it is.
 pub(super) struct Place<'a> {
     pub(super) key: &'static str,
     pub(super) path: &'a str,
+    /// Whose list it is; `None`: everybody sees the same.
+    pub(super) account: Option<AccountSid>,
     pub(super) base: &'a Base,
 }
 
 fn size(query: &Fields) -> Result<u32, Failure> {
     let Some(text) = query.one("PageSize")? else { return Ok(SIZE_DEFAULT) };
-    match text.parse::<u64>() {
-        Ok(size) if size > SIZE_MAX.into() => {
+    // A number of any length is a number.
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse::<u32>() {
+        Ok(size @ 1..=SIZE_MAX) => Ok(size),
+        read if digits && read != Ok(0) => {
             Err(Failure::invalid(code::PAGE_SIZE, "PageSize", format!("is larger than {SIZE_MAX}")))
         }
-        Ok(size) if size > 0 => Ok(u32::try_from(size).expect("at most a thousand")),
         _ => Err(Failure::invalid(
             code::PAGING,
             "PageSize",

@@ -4,7 +4,7 @@
 use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
 
 use axum::{extract::State, http::StatusCode};
-use millrace_domain::{SinkSid, Timestamp};
+use millrace_domain::{AccountSid, SinkSid, Timestamp};
 use millrace_store::{
     Page,
     logs::{AttemptEntry, AttemptResult, DropCause, DropEntry, ErrorEntry, LogId, LogQuery},
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{
     answer::{Answer, json as answer},
     form::Fields,
-    listing::{Paged, Place},
+    listing::{Paged, Place, wrong_token},
     request::{ACCOUNT_HEADER, At, Base, Form, Query},
     sinks::parse_sid,
 };
@@ -22,7 +22,8 @@ use crate::{
     App,
     auth::Caller,
     logs::{RESEND_MAX, Resend, around, codes, event_id},
-    paging, random,
+    paging::Scope,
+    random,
     reports::tally::word,
     status::{Failure, code},
 };
@@ -104,7 +105,7 @@ async fn list_attempts(
 ) -> Answer {
     let filters = ["StartTime", "EndTime", "Outcome", "ErrorCode", "EventId", "EventTime"];
     let paged = Paged::<Newest>::read_forward(query, &filters)?;
-    let place = Place { key: "attempts", path, base };
+    let place = Place { key: "attempts", path, account: Some(asked.account), base };
     let list = |after, limit| async move { app.logs.attempts(asked, &page(after, limit)).await };
     paged.answer(place, list, |entry: &AttemptEntry| Newest(entry.id), attempt).await
 }
@@ -122,7 +123,12 @@ pub(super) async fn errors(
     bound(&mut asked, time(&query, "EventTime")?);
     let filters = ["StartTime", "EndTime", "ErrorCode", "SinkSid", "EventId", "EventTime"];
     let paged = Paged::<Newest>::read_forward(&query, &filters)?;
-    let place = Place { key: "error_logs", path: "/v1/ErrorLogs", base: &base };
+    let place = Place {
+        key: "error_logs",
+        path: "/v1/ErrorLogs",
+        account: Some(asked.account),
+        base: &base,
+    };
     let list = |after, limit| {
         let (app, asked) = (&app, &asked);
         async move { app.logs.errors(asked, &page(after, limit)).await }
@@ -147,7 +153,7 @@ pub(super) async fn drops(
     let path = format!("/v1/Sinks/{sink}/DroppedEvents");
     let filters = ["StartTime", "EndTime", "ErrorCode", "EventId", "Resent", "Reason"];
     let paged = Paged::<Newest>::read_forward(&query, &filters)?;
-    let place = Place { key: "dropped_events", path: &path, base: &base };
+    let place = Place { key: "dropped_events", path: &path, account: Some(account), base: &base };
     let list = |after, limit| {
         let (app, asked) = (&app, &asked);
         async move { app.logs.drops(asked, &page(after, limit)).await }
@@ -174,20 +180,29 @@ pub(super) async fn resend(
         ..LogQuery::of(account)
     };
     let to: Option<SinkSid> = form.one("ToSinkSid")?.map(parse_sid).transpose()?;
+    let scope = resend_scope(account, sink, &form)?;
     let after = match form.one("PageToken")?.filter(|token| !token.is_empty()) {
-        Some(token) => Some(paging::key(token).ok_or_else(|| {
-            let message = "is not a token that this list gave";
-            Failure::invalid(code::PAGING, "PageToken", message)
-        })?),
+        Some(token) => Some(scope.key(token).ok_or_else(wrong_token)?),
         None => None,
     };
     let page = Page { after, limit: RESEND_MAX };
     let resent = app.logs.resend(Resend { query, to, page }).await?;
     let shown = json!({
         "resent": resent.count,
-        "next_page_token": resent.next.map(|id| paging::token(&id)),
+        "next_page_token": resent.next.map(|id| scope.token(&id)),
     });
     Ok(answer(StatusCode::ACCEPTED, shown))
+}
+
+/// What a token of [`resend`] is good for: the same events for the same sink.
+fn resend_scope(account: AccountSid, sink: SinkSid, form: &Fields) -> Result<Scope, Failure> {
+    let mut filters = String::new();
+    for name in ["EventId", "StartTime", "EndTime", "Again", "ToSinkSid"] {
+        filters.push_str(form.one(name)?.unwrap_or_default());
+        filters.push('\n');
+    }
+    let list = format!("/v1/Sinks/{sink}/DroppedEvents/Resend");
+    Ok(Scope::of(&list, Some(account), filters.as_bytes()))
 }
 
 /// Reads what all lists take.

@@ -48,7 +48,7 @@ pub(super) async fn versions(
 ) -> Answer {
     let paged = Paged::<u32>::read(&query, &[])?;
     let path = format!("/v1/Schemas/{id}/Versions");
-    let place = Place { key: "schema_versions", path: &path, base: &base };
+    let place = Place { key: "schema_versions", path: &path, account: None, base: &base };
     let list = |after, limit| app.catalog.schema_versions(&id, after, limit);
     let key = |version: &SchemaVersion| version.version;
     paged.answer(place, list, key, |version| render(&base, version)).await

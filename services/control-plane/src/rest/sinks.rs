@@ -49,7 +49,7 @@ pub(super) async fn list(
     let account = caller.account(ACCOUNT_HEADER, None)?;
     let filter = filter(&query)?;
     let paged = Paged::<SinkSid>::read(&query, &["InUse", "Status"])?;
-    let place = Place { key: "sinks", path: "/v1/Sinks", base: &base };
+    let place = Place { key: "sinks", path: "/v1/Sinks", account: Some(account), base: &base };
     let list = |after, limit| app.sinks.list(account, &filter, after, limit);
     paged.answer(place, list, |sink: &Sink| sink.sid, |sink| render(&base, sink)).await
 }

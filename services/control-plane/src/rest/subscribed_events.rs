@@ -31,7 +31,8 @@ pub(super) async fn list(
     let paged = Paged::<String>::read(&query, &[])?;
     let subscription = app.subscriptions.fetch(caller, parse_sid(&sid)?).await?;
     let path = format!("/v1/Subscriptions/{}/SubscribedEvents", subscription.sid);
-    let place = Place { key: "types", path: &path, base: &base };
+    let place =
+        Place { key: "types", path: &path, account: Some(subscription.account), base: &base };
     let list = |after: Option<String>, limit: u32| {
         let rest = subscription.types.iter();
         let rest = rest.filter(|event| after.as_ref().is_none_or(|key| event.event_type > *key));

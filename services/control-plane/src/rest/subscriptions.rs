@@ -59,7 +59,8 @@ pub(super) async fn list(
         None => None,
     };
     let paged = Paged::<SubscriptionSid>::read(&query, &["SinkSid"])?;
-    let place = Place { key: "subscriptions", path: "/v1/Subscriptions", base: &base };
+    let path = "/v1/Subscriptions";
+    let place = Place { key: "subscriptions", path, account: Some(account), base: &base };
     let list = |after, limit| app.subscriptions.list(account, sink, after, limit);
     let key = |subscription: &Subscription| subscription.sid;
     paged.answer(place, list, key, |subscription| render(&base, subscription)).await

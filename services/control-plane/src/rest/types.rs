@@ -29,7 +29,7 @@ pub(super) async fn list(
             .map_err(|refusal| Failure::refused(code::SCHEMA_INVALID, refusal))?;
     }
     let paged = Paged::<String>::read(&query, &["SchemaId"])?;
-    let place = Place { key: "types", path: "/v1/Types", base: &base };
+    let place = Place { key: "types", path: "/v1/Types", account: None, base: &base };
     let list = |after, limit| app.catalog.event_types(schema_id, after, limit);
     let key = |event_type: &EventType| event_type.name.clone();
     paged.answer(place, list, key, |event_type| render(&base, event_type)).await

@@ -1,8 +1,10 @@
 //! Pages: whole while rows come, walkable both ways, with URLs of our own.
 
+use millrace_domain::{AccountSid, AccountStatus};
+use reqwest::Method;
 use serde_json::Value;
 
-use crate::harness::{Harness, refused, start, text};
+use crate::harness::{Harness, TOKEN, read, refused, start, text};
 
 /// Walks a list by `next_page_url` or `previous_page_url`, and gives the SIDs of each page.
 async fn walk(it: &Harness, from: &str, link: &str, key: &str) -> Vec<Vec<String>> {
@@ -97,7 +99,9 @@ async fn wrong_paging_is_refused() {
         ("PageSize=-1", 91002, "PageSize"),
         ("PageSize=many", 91002, "PageSize"),
         ("PageSize=1001", 20007, "PageSize"),
-        ("PageSize=99999999999999999999", 91002, "PageSize"),
+        ("PageSize=99999999999999999999", 20007, "PageSize"),
+        ("PageSize=00", 91002, "PageSize"),
+        ("PageSize=%2B5x", 91002, "PageSize"),
         ("Page=-1", 91002, "Page"),
         ("Page=x", 91002, "Page"),
         ("PageToken=!", 91002, "PageToken"),
@@ -110,4 +114,44 @@ async fn wrong_paging_is_refused() {
         assert_eq!((status, told), (400, code), "{query}: {message}");
         assert!(message.starts_with(&format!("{field}: ")), "{query}: {message}");
     }
+}
+
+#[tokio::test]
+async fn a_token_is_good_for_its_list_its_filters_and_its_account_only() {
+    let it = start().await;
+    let (first, _) = (it.sink().await, it.sink().await);
+    for event_type in ["queued", "sent"] {
+        it.subscription(&first, &format!("com.twilio.messaging.message.{event_type}")).await;
+    }
+    let token = async |path: &str| {
+        let (status, page) = it.get(path).await;
+        assert_eq!(status, 200, "{page}");
+        let next = text(&page["meta"], "next_page_url");
+        next.split_once("PageToken=").expect("a token").1.to_owned()
+    };
+    let sinks = token("/v1/Sinks?PageSize=1").await;
+    let subscriptions = token("/v1/Subscriptions?PageSize=1").await;
+    let versions = token("/v1/Schemas/Messaging.MessageStatus/Versions?PageSize=1").await;
+    let types = token("/v1/Types?SchemaId=Messaging.MessageStatus&PageSize=1").await;
+    assert_eq!(token("/v1/Sinks?PageSize=1").await, sinks, "the same list, the same token");
+    assert_eq!(it.get(&format!("/v1/Sinks?PageSize=9&PageToken={sinks}")).await.0, 200);
+    for (list, token) in [
+        ("/v1/Sinks?", &subscriptions),
+        ("/v1/Sinks?InUse=true&", &sinks),
+        ("/v1/Sinks?Status=active&", &sinks),
+        ("/v1/Subscriptions?", &sinks),
+        (&format!("/v1/Subscriptions?SinkSid={first}&"), &subscriptions),
+        ("/v1/Types?", &types),
+        ("/v1/Types?SchemaId=Voice.WebhookEvent&", &types),
+        ("/v1/Schemas/Voice.WebhookEvent/Versions?", &versions),
+    ] {
+        let (status, code, message) = refused(it.get(&format!("{list}PageToken={token}")).await);
+        assert_eq!((status, code), (400, 91002), "{list}: {message}");
+        assert!(message.starts_with("PageToken: "), "{list}: {message}");
+    }
+    let other = AccountSid::from_u128(2);
+    it.add_account(other, AccountStatus::Active).await;
+    let request = it.anonymous(Method::GET, &format!("/v1/Sinks?PageToken={sinks}"));
+    let (status, code, _) = refused(read(request.basic_auth(other, Some(TOKEN))).await);
+    assert_eq!((status, code), (400, 91002), "of another account");
 }
