@@ -1,14 +1,45 @@
 //! A value that never shows itself.
 
-use std::fmt;
+use std::{cell::Cell, fmt};
 
 use ring::digest;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-/// A secret text: an auth token, a signing secret, a key. `Debug` says only `[redacted]`.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What stands for a secret that is not shown.
+const MASK: &str = "***";
+
+thread_local! {
+    /// Whether secrets that this thread serializes are masked.
+    static MASKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `write`; whatever secret it serializes on this thread, in whatever type, is masked: of an http(s) URL the host is
+/// shown, of anything else nothing. So what people may read is made without a list of fields that somebody forgets to extend.
+pub fn masked<T>(write: impl FnOnce() -> T) -> T {
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            MASKING.set(self.0);
+        }
+    }
+    let _before = Before(MASKING.replace(true));
+    write()
+}
+
+/// A secret text: an auth token, a signing secret, a key. `Debug` says only `[redacted]`; its serde form is the text, for
+/// sealing, unless it is made in [`masked`].
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if MASKING.get() {
+            return serializer.serialize_str(&self.shown());
+        }
+        serializer.serialize_str(&self.0)
+    }
+}
 
 impl Secret {
     /// Wraps `text`.
@@ -19,6 +50,16 @@ impl Secret {
     /// Shows the secret; for signing, sealing and printing it once to whom it was made for.
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+
+    /// The secret, masked.
+    fn shown(&self) -> String {
+        let url =
+            self.0.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"));
+        let Some((scheme, rest)) = url else { return MASK.to_owned() };
+        let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        format!("{scheme}://{host}/{MASK}")
     }
 
     /// SHA-256 of the secret, which is what may be stored and sent to those who only check it.
@@ -34,8 +75,17 @@ impl fmt::Debug for Secret {
 }
 
 /// SHA-256 of a secret. Enough for secrets of at least 128 random bits, which cannot be guessed.
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, Deserialize)]
 pub struct SecretHash([u8; 32]);
+
+impl Serialize for SecretHash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if MASKING.get() {
+            return serializer.serialize_str(MASK);
+        }
+        self.0.serialize(serializer)
+    }
+}
 
 impl SecretHash {
     /// The hash of `secret`.
@@ -106,6 +156,22 @@ mod tests {
     fn never_prints_itself() {
         let secret = Secret::new("hunter2");
         assert_eq!(format!("{secret:?} {:?}", secret.sha256()), "[redacted] [redacted]");
+    }
+
+    #[test]
+    fn what_people_read_shows_of_a_secret_at_most_the_host() {
+        let shown = |text: &str| masked(|| serde_json::to_value(Secret::new(text)).expect("JSON"));
+        assert_eq!(shown("hunter2"), "***");
+        assert_eq!(
+            shown("https://u:p@e.example:8443/T00/secret?k=v"),
+            "https://e.example:8443/***"
+        );
+        assert_eq!(shown("http://e.example\\@x/secret"), "http://e.example/***");
+        assert_eq!(shown("token://hunter2"), "***");
+        let hash = masked(|| serde_json::to_value(SecretHash::of("a")).expect("JSON"));
+        assert_eq!(hash, "***");
+        let kept = serde_json::to_value(Secret::new("hunter2")).expect("JSON");
+        assert_eq!(kept, "hunter2", "what is to be sealed is whole again");
     }
 
     #[test]

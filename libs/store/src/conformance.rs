@@ -5,9 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
-use crate::{Keyring, ResourceStore};
+use crate::{
+    Keyring, ResourceStore,
+    audit::{Actor, acting_as},
+};
 
 mod accounts;
+mod audit;
 mod catalogue;
 mod changes;
 mod concurrency;
@@ -18,6 +22,11 @@ mod sinks;
 mod subscriptions;
 
 pub use make::{account, sink, subscription};
+
+/// Does `work` as a test, as which the audit log has it.
+pub async fn as_test<F: Future>(work: F) -> F::Output {
+    acting_as(Actor::Process("test"), work).await
+}
 
 /// A new, migrated, empty database.
 #[async_trait]
@@ -48,6 +57,9 @@ const CHECKS: &[(&str, Check)] = &[
     ("types are registered once", |b| Box::pin(catalogue::types_are_registered_once(b))),
     ("types and versions are listed", |b| Box::pin(catalogue::is_listed(b))),
     ("the log tells every write in order", |b| Box::pin(changes::tell_every_write(b))),
+    ("every write is audited", |b| Box::pin(audit::every_write_is_audited(b))),
+    ("the audit log is listed", |b| Box::pin(audit::is_listed(b))),
+    ("a write by nobody is refused", |b| Box::pin(audit::a_write_by_nobody_is_refused(b))),
     ("another epoch and the future are gone", |b| Box::pin(changes::of_elsewhere_are_gone(b))),
     ("a commit elsewhere wakes who waits", |b| Box::pin(changes::wake_who_waits(b))),
     ("limits are exact", |b| Box::pin(concurrency::limits_are_exact(b))),
@@ -64,6 +76,6 @@ const CHECKS: &[(&str, Check)] = &[
 pub async fn run<F: Future<Output = Box<dyn Backend>>>(make: impl Fn() -> F) {
     for (sentence, check) in CHECKS {
         eprintln!("checking: {sentence}");
-        check(make().await.as_ref()).await;
+        acting_as(Actor::Process("conformance"), check(make().await.as_ref())).await;
     }
 }

@@ -32,6 +32,9 @@ pub enum Error {
     /// New subscriptions to a failed sink are refused.
     #[error("the sink is failed")]
     SinkFailed,
+    /// Nobody is named as who makes the change: a mistake of the program. Nothing was written.
+    #[error("nobody is named for the audit log: see `audit::acting_as`")]
+    Unattributed,
     /// The database did not answer, or not as it must. A write may have happened; every write is safe to repeat.
     #[error("cannot {operation}")]
     Unavailable {

@@ -2,7 +2,8 @@
 //!
 //! The invariant: **every mutation writes its row and its change in one transaction, and sequence
 //! order is commit order**: whoever sees change n sees every change before it. Secrets are sealed
-//! before they reach the database. Who may do what is control-plane's business.
+//! before they reach the database. **No change is without an entry in the [`audit`] log**, in the same transaction. Who may do
+//! what is control-plane's business.
 
 use async_trait::async_trait;
 use millrace_domain::{
@@ -12,6 +13,9 @@ use millrace_domain::{
 };
 use serde::{Deserialize, Serialize};
 
+use audit::{AuditEntry, AuditQuery, Deed};
+
+pub mod audit;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
@@ -100,7 +104,7 @@ pub struct SinkFilter {
 
 /// Resources and change log. Object-safe: control-plane holds `Arc<dyn ResourceStore>`.
 ///
-/// SIDs and times are the caller's. Creations are safe to repeat: the same SID again is [`Error::AlreadyExists`].
+/// Every mutation is refused that nobody is named for ([`audit::acting_as`]). SIDs and times are the caller's. Creations are safe to repeat: the same SID again is [`Error::AlreadyExists`].
 #[async_trait]
 pub trait ResourceStore: Send + Sync + 'static {
     /// The newest version: epoch of this database, seq of its last change.
@@ -244,4 +248,12 @@ pub trait ResourceStore: Send + Sync + 'static {
         schema_id: &str,
         page: &Page<u32>,
     ) -> Result<Vec<SchemaVersion>>;
+
+    /// Writes into the audit log what is no change of the configuration; changes write their entries themselves. A repeat is
+    /// another entry. All or none are written.
+    async fn audit(&self, deeds: &[Deed]) -> Result<()>;
+    /// Lists the audit log, newest first.
+    async fn audit_entries(&self, query: &AuditQuery, page: &Page<u64>) -> Result<Vec<AuditEntry>>;
+    /// Removes up to `limit` entries from before `before`, oldest first; tells how many.
+    async fn forget_audit(&self, before: Timestamp, limit: u32) -> Result<u64>;
 }

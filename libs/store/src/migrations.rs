@@ -14,11 +14,13 @@ pub(crate) const POSTGRES: &[(i64, &str, &str)] = &[
     (2, "sink_delivery", include_str!("../migrations/postgres/0002_sink_delivery.sql")),
     (3, "logs", include_str!("../migrations/postgres/0003_logs.sql")),
     (4, "error_logs_of_sinks", include_str!("../migrations/postgres/0004_error_logs_of_sinks.sql")),
+    (8, "audit_log", include_str!("../migrations/postgres/0008_audit_log.sql")),
 ];
 /// The same for SQLite.
 pub(crate) const SQLITE: &[(i64, &str, &str)] = &[
     (1, "resources", include_str!("../migrations/sqlite/0001_resources.sql")),
     (2, "sink_delivery", include_str!("../migrations/sqlite/0002_sink_delivery.sql")),
+    (8, "audit_log", include_str!("../migrations/sqlite/0008_audit_log.sql")),
 ];
 /// For SQLite's file of logs.
 pub(crate) const SQLITE_LOGS: &[(i64, &str, &str)] =

@@ -15,9 +15,13 @@ use sqlx::AnyPool;
 use tokio::{sync::Mutex, time};
 
 use self::wake::Wake;
-use crate::{Changes, Error, Keyring, Page, Resource, ResourceStore, Result, SinkFilter};
+use crate::{
+    Changes, Error, Keyring, Page, Resource, ResourceStore, Result, SinkFilter,
+    audit::{AuditEntry, AuditQuery, Deed},
+};
 
 mod accounts;
+mod audit;
 mod catalogue;
 mod changes;
 mod rows;
@@ -314,5 +318,17 @@ impl ResourceStore for SqlStore {
     ) -> Result<Vec<SchemaVersion>> {
         let work = catalogue::schema_versions(self, schema_id, page);
         self.call("list schema versions", work).await
+    }
+
+    async fn audit(&self, deeds: &[Deed]) -> Result<()> {
+        self.call("write the audit log", audit::note(self, deeds)).await
+    }
+
+    async fn audit_entries(&self, query: &AuditQuery, page: &Page<u64>) -> Result<Vec<AuditEntry>> {
+        self.call("read the audit log", audit::list(self, query, page)).await
+    }
+
+    async fn forget_audit(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        self.call("shorten the audit log", audit::forget(self, before, limit)).await
     }
 }

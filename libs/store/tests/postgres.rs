@@ -117,8 +117,8 @@ async fn a_writer_that_stalls_is_not_overtaken_in_the_log() {
     postgres::migrate(database.url()).await.expect("migrates");
     let store = open(database.url(), keyring()).await;
     let (slow, fast) = (conformance::account(1), conformance::account(2));
-    store.create_account(&slow).await.expect("new");
-    let start = store.create_account(&fast).await.expect("new");
+    conformance::as_test(store.create_account(&slow)).await.expect("new");
+    let start = conformance::as_test(store.create_account(&fast)).await.expect("new");
 
     // Whoever inserts a sink of the slow account waits for this lock, in the middle of its transaction.
     let mut blocker = PgConnection::connect(database.url()).await.expect("connects");
@@ -130,9 +130,10 @@ async fn a_writer_that_stalls_is_not_overtaken_in_the_log() {
     let writing = async {
         let second = async {
             waits_for_a_lock(database.url()).await;
-            store.create_sink(&second, 1).await
+            conformance::as_test(store.create_sink(&second, 1)).await
         };
-        let (first, second) = futures::join!(store.create_sink(&first, 1), second);
+        let (first, second) =
+            futures::join!(conformance::as_test(store.create_sink(&first, 1)), second);
         (first.expect("new").seq, second.expect("new").seq)
     };
     let reading = async {
@@ -184,7 +185,7 @@ async fn a_commit_elsewhere_is_heard_well_before_the_next_poll() {
             Instant::now()
         };
         let writing = async {
-            let version = there.create_account(&account).await.expect("new");
+            let version = conformance::as_test(there.create_account(&account)).await.expect("new");
             (version.seq, Instant::now())
         };
         let (woken, (written, at)) = futures::join!(waiting, writing);
@@ -204,7 +205,7 @@ async fn a_server_that_comes_back_is_used_again_without_a_restart() {
     let options = Options { acquire_timeout: Duration::from_secs(2), ..Options::default() };
     let store = postgres::open(database.url(), keyring(), &options).await.expect("opens");
     let account = conformance::account(1);
-    let version = store.create_account(&account).await.expect("new");
+    let version = conformance::as_test(store.create_account(&account)).await.expect("new");
 
     server.kill().expect("ran");
     let started = Instant::now();

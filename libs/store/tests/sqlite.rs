@@ -75,7 +75,7 @@ async fn a_file_keeps_what_was_committed_and_its_epoch() {
     let keyring = keyring();
     let store = sqlite::open(&file.path(), keyring.clone()).await.expect("opens");
     let account = conformance::account(1);
-    let version = store.create_account(&account).await.expect("new");
+    let version = conformance::as_test(store.create_account(&account)).await.expect("new");
     store.close().await;
 
     assert!(file.path().is_file(), "it is named as asked");
@@ -88,11 +88,11 @@ async fn a_file_keeps_what_was_committed_and_its_epoch() {
 async fn a_database_in_memory_outlives_calls_that_are_dropped() {
     let store = sqlite::open_ephemeral(keyring()).await.expect("opens");
     let account = conformance::account(1);
-    store.create_account(&account).await.expect("new");
+    conformance::as_test(store.create_account(&account)).await.expect("new");
     for id in 1..50 {
         let sink = conformance::sink(id, &account);
         // Dropped at its first await, whether or not it had come further.
-        drop(futures::poll!(std::pin::pin!(store.create_sink(&sink, 100))));
+        drop(futures::poll!(std::pin::pin!(conformance::as_test(store.create_sink(&sink, 100)))));
         let all = futures::future::join_all((0..4).map(|_| store.account(account.sid))).await;
         assert!(all.into_iter().all(|found| found.is_ok_and(|found| found == account)), "{id}");
     }
@@ -109,7 +109,7 @@ async fn changes_before_what_was_compacted_are_gone() {
     let store = sqlite::open(&file.path(), keyring()).await.expect("opens");
     let mut version = store.version().await.expect("answers");
     for id in 1..=3 {
-        store.create_account(&conformance::account(id)).await.expect("new");
+        conformance::as_test(store.create_account(&conformance::account(id))).await.expect("new");
     }
     let options = SqliteConnectOptions::new().filename(file.path());
     let mut connection = options.connect().await.expect("connects");

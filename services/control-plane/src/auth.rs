@@ -6,7 +6,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use millrace_domain::{Account, AccountSid, AccountStatus, ApiKeySid, secret::SecretHash};
 use millrace_store::{Error, ResourceStore};
 
-use crate::status::{About, Failure, Kind, code};
+use crate::{
+    attribution,
+    status::{About, Failure, Kind, code},
+};
 
 /// Whose credentials a request carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,14 +85,20 @@ impl Auth {
         let decoded = STANDARD.decode(value.trim()).ok().and_then(|b| String::from_utf8(b).ok());
         let decoded = decoded.ok_or_else(wrong)?;
         let (user, password) = decoded.split_once(':').ok_or_else(wrong)?;
-        self.account(user, SecretHash::of(password)).await
+        let caller = self.account(user, SecretHash::of(password)).await?;
+        attribution::is_user(user);
+        Ok(caller)
     }
 
     fn platform(&self, key: &str) -> Result<Caller, Failure> {
         let hash = SecretHash::of(key);
         // Every key is compared, whichever matches.
         let known = self.platform_keys.iter().fold(false, |known, key| known | key.matches(&hash));
-        if known { Ok(Caller::Platform) } else { Err(wrong()) }
+        if !known {
+            return Err(wrong());
+        }
+        attribution::is_platform(&hash);
+        Ok(Caller::Platform)
     }
 
     async fn account(&self, user: &str, password: SecretHash) -> Result<Caller, Failure> {

@@ -7,13 +7,14 @@
 
 use std::{error::Error as _, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, middleware::from_fn};
 use millrace_runtime::{Process, admin, grpc as standard, server, telemetry};
 use millrace_store::{LogStore, OpenError, ResourceStore, logs::open_postgres, postgres};
 use tokio::sync::mpsc;
 
 mod accounts;
 mod announce;
+mod attribution;
 mod auth;
 mod catalog;
 mod commit;
@@ -154,7 +155,11 @@ pub async fn build(
         accounts: Accounts { store: Arc::clone(&store), commits },
         catalog,
         site: Site { public_url: checked.public_url, schemas_url },
-        quarantine: Quarantine { queue: queue.clone(), partitions: settings.queue.partitions },
+        quarantine: Quarantine {
+            store: Arc::clone(&store),
+            queue: queue.clone(),
+            partitions: settings.queue.partitions,
+        },
         logs: Logs {
             store: Arc::clone(&store),
             logs,
@@ -166,6 +171,7 @@ pub async fn build(
         store,
     });
     let routes = grpc::routes(&app, watch).merge(rest::routes(app));
+    let routes = routes.layer(from_fn(attribution::attributed));
     Ok(Service { routes, grpc_services: &grpc::SERVICES })
 }
 

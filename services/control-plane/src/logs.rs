@@ -11,8 +11,10 @@ use millrace_queue::{
 use millrace_runtime::Tasks;
 use millrace_store::{
     LogStore, Page, ResourceStore,
+    audit::Deed,
     logs::{AttemptEntry, DropEntry, ErrorEntry, LogId, LogQuery},
 };
+use serde_json::json;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -164,6 +166,29 @@ impl Logs {
         Ok(())
     }
 
+    /// Writes down what is about to be sent again: nothing is sent that is not written.
+    async fn note(
+        &self,
+        query: &LogQuery,
+        to: SinkSid,
+        events: &[DropEntry],
+    ) -> Result<(), Failure> {
+        let Some(first) = events.first() else { return Ok(()) };
+        let deed = Deed {
+            action: "resend",
+            kind: "dropped_events",
+            key: first.sink.to_string(),
+            account: Some(query.account),
+            detail: json!({
+                "to_sink": to,
+                "events": events.len(),
+                "first_event_id": first.event_id,
+                "event_id": query.event_id,
+            }),
+        };
+        self.store.audit(&[deed]).await.map_err(of_store)
+    }
+
     /// Sends some dropped events again: they are accepted anew, under their ids. An event whose being sent is not noted, for the
     /// database went away meanwhile, is sent once more by the next call.
     pub(crate) async fn resend(&self, resend: Resend) -> Result<Resent, Failure> {
@@ -182,6 +207,7 @@ impl Logs {
             let any = LogQuery { sink: Some(from), ..LogQuery::of(query.account) };
             self.drops(&any, &Page { after: None, limit: 1 }).await?;
         }
+        self.note(&query, to, &found).await?;
         for part in chunks(&found) {
             self.send(&queue, (query.account, from, to), part).await?;
         }

@@ -1,15 +1,17 @@
 //! What operators do with chunks that deliverers set aside.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
 use millrace_domain::Partition;
 use millrace_queue::{Error, NoPlace, Place, Quarantined};
+use millrace_store::{ResourceStore, audit::Deed};
+use serde_json::Value;
 
 use crate::{
     auth::Caller,
     queue::QueueHandle,
-    status::{Failure, Kind, code, unavailable},
+    status::{About, Failure, Kind, code, unavailable},
 };
 
 /// Most chunks in one request.
@@ -18,6 +20,8 @@ const NAMES_MAX: usize = 1_000;
 /// The operations on chunks in quarantine; for platform keys only.
 #[derive(Clone)]
 pub(crate) struct Quarantine {
+    /// Where what is done to chunks is written down.
+    pub(crate) store: Arc<dyn ResourceStore>,
     pub(crate) queue: QueueHandle,
     pub(crate) partitions: u16,
 }
@@ -101,6 +105,7 @@ impl Quarantine {
     /// Has chunks delivered after all; tells how many were there.
     pub(crate) async fn redrive(&self, caller: Caller, names: &[Name]) -> Result<u64, Failure> {
         let (queue, mut moved) = (self.asked(caller, names)?, 0);
+        self.note("redrive", names).await?;
         for (partition, places) in self.by_partition(names) {
             moved += queue.redrive(partition, &places).await.map_err(of_queue)?;
         }
@@ -111,11 +116,26 @@ impl Quarantine {
     /// Deletes chunks; tells how many were there.
     pub(crate) async fn discard(&self, caller: Caller, names: &[Name]) -> Result<u64, Failure> {
         let (queue, mut gone) = (self.asked(caller, names)?, 0);
+        self.note("discard", names).await?;
         for (partition, places) in self.by_partition(names) {
             gone += queue.discard(partition, &places).await.map_err(of_queue)?;
         }
         tracing::info!(gone, "chunks were discarded from quarantine");
         Ok(gone)
+    }
+
+    /// Writes down what is about to be done: nothing is done that is not written.
+    async fn note(&self, action: &'static str, names: &[Name]) -> Result<(), Failure> {
+        let deed = |name: &Name| Deed {
+            action,
+            kind: "quarantined_chunk",
+            key: name.to_string(),
+            account: None,
+            detail: Value::Null,
+        };
+        let deeds: Vec<_> = names.iter().map(deed).collect();
+        let noted = self.store.audit(&deeds).await;
+        noted.map_err(|error| Failure::of_store(error, About::Account))
     }
 
     fn asked(

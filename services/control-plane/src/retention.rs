@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use millrace_domain::Timestamp;
 use millrace_runtime::CancellationToken;
-use millrace_store::ResourceStore;
+use millrace_store::{
+    ResourceStore,
+    audit::{Actor, acting_as},
+};
 use tokio::time::sleep;
 
 use crate::random;
@@ -25,7 +28,8 @@ pub(crate) async fn keep_forgetting(
         loop {
             let kept = i64::try_from(TOMBSTONES_KEPT.as_millis()).expect("8 days");
             let before = Timestamp::from_millis(random::now().as_millis() - kept);
-            let wait = match store.forget_sinks(before).await {
+            let forgetting = acting_as(Actor::Process("retention"), store.forget_sinks(before));
+            let wait = match forgetting.await {
                 Ok(0) => PERIOD,
                 Ok(forgotten) => {
                     tracing::info!(forgotten, "old tombstones are forgotten");

@@ -219,6 +219,10 @@ impl Failure {
                 tracing::warn!(operation, error = %source, cause, "the database did not serve a request");
                 unavailable()
             }
+            Error::Unattributed => {
+                tracing::error!("a change was refused, for nobody was named who made it");
+                Self::new(Kind::Internal, code::INTERNAL, "internal error")
+            }
             Error::Unsealable { what } => {
                 tracing::error!(what, "a sealed secret does not open: check `seal.keys`");
                 Self::new(Kind::Internal, code::INTERNAL, "internal error")

@@ -15,7 +15,11 @@ use millrace_runtime::{
     server,
     telemetry::{self, LogFormat, LogSettings},
 };
-use millrace_store::{Error as StoreError, Keyring, ResourceStore, logs, sqlite};
+use millrace_store::{
+    Error as StoreError, Keyring, ResourceStore,
+    audit::{Actor, acting_as},
+    logs, sqlite,
+};
 use millrace_watch::{Client, View, Watch};
 
 use self::{
@@ -223,7 +227,7 @@ async fn ensure_account(store: &dyn ResourceStore, identity: &Identity) -> anyho
         created: now,
         updated: now,
     };
-    store.create_account(&account).await?;
+    acting_as(Actor::Process("dev"), store.create_account(&account)).await?;
     Ok(())
 }
 

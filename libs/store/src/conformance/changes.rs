@@ -15,7 +15,7 @@ use crate::{Changes, ResourceStore};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Some of every write there is.
-async fn write_everything(store: &dyn ResourceStore) {
+pub(super) async fn write_everything(store: &dyn ResourceStore) {
     let account = make::account(1);
     let (sink, doomed) = (make::sink(1, &account), make::sink(2, &account));
     let (kept, deleted) = (make::subscription(1, &sink), make::subscription(2, &doomed));

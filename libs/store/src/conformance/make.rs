@@ -67,6 +67,15 @@ pub fn sink(id: u128, account: &Account) -> Sink {
     }
 }
 
+/// A webhook, with a secret.
+pub(super) fn elsewhere() -> SinkConfiguration {
+    SinkConfiguration::Webhook {
+        destination: Secret::new(format!("https://elsewhere.example/{SECRET}")),
+        method: WebhookMethod::Post,
+        batch_events: true,
+    }
+}
+
 /// An update of the description.
 pub(super) fn described(words: &str) -> SinkUpdate {
     SinkUpdate { description: Some(words.to_owned()), ..SinkUpdate::default() }

@@ -59,7 +59,7 @@ pub(super) async fn after(
     Ok(Changes::Some(changes.collect::<Result<_, _>>()?))
 }
 
-fn change_of(row: &AnyRow, keyring: &Keyring) -> Result<Change, Fault> {
+pub(super) fn change_of(row: &AnyRow, keyring: &Keyring) -> Result<Change, Fault> {
     let seq = rows::number::<i64>(row, "seq")?;
     let place = place(seq);
     let changed = rows::opened(&place, &keyring.open(&place, row.try_get("sealed")?)?)?;

@@ -5,8 +5,12 @@ use millrace_domain::ConfigVersion;
 use sqlx::{Any, AnyConnection, Executor as _, Transaction};
 use tokio::sync::OwnedMutexGuard;
 
-use super::{Dialect, Fault, SqlStore, changes, rows};
-use crate::Changed;
+use super::{
+    Dialect, Fault, SqlStore, audit,
+    changes::{self, About},
+    rows,
+};
+use crate::{Changed, Keyring};
 
 /// Key of the advisory lock, the same for every replica for ever: "millrace" as ASCII bytes.
 const TURN: i64 = 0x6d69_6c6c_7261_6365;
@@ -55,25 +59,32 @@ impl Write<'_> {
         &mut self.transaction
     }
 
-    /// Draws the next number and appends to the change log.
-    pub(super) async fn record(&mut self, changed: &Changed) -> Result<(), Fault> {
+    /// What opens what is sealed.
+    pub(super) fn keyring(&self) -> Keyring {
+        self.store.keyring.clone()
+    }
+
+    /// Draws the next number and appends to the change log; gives the number. Who makes a change calls `record`, which
+    /// audits it too.
+    pub(super) async fn append(&mut self, changed: &Changed, about: About) -> Result<i64, Fault> {
         let next = sqlx::query("UPDATE meta SET seq = seq + 1 RETURNING seq");
         let row = next.fetch_one(&mut *self.transaction).await?;
         let seq = rows::number::<i64>(&row, "seq")?;
-        let about = changes::about(changed);
         let body = rows::json_bytes(changed)?;
         let sealed = self.store.keyring.seal(&changes::place(seq), &body);
         sqlx::query(
-            "INSERT INTO changes (seq, kind, key, account, sealed) VALUES ($1, $2, $3, $4, $5)",
+            "INSERT INTO changes (seq, kind, key, account, sealed, removed)
+             VALUES ($1, $2, $3, $4, $5, $6)",
         )
         .bind(seq)
         .bind(about.kind)
         .bind(about.key)
         .bind(about.account)
         .bind(sealed)
+        .bind(i64::from(audit::removes(changed)))
         .execute(&mut *self.transaction)
         .await?;
-        Ok(())
+        Ok(seq)
     }
 
     /// Commits, wakes who waits for changes, and tells the version that has it all.
@@ -86,5 +97,10 @@ impl Write<'_> {
         self.transaction.commit().await?;
         self.store.wake.all();
         Ok(version)
+    }
+
+    /// Commits what nobody waits for: no change of the configuration.
+    pub(super) async fn commit_quietly(self) -> Result<(), Fault> {
+        Ok(self.transaction.commit().await?)
     }
 }

@@ -10,7 +10,10 @@ use millrace_domain::{
     schema::{EventType, EventTypeStatus, SchemaVersion},
 };
 use millrace_runtime::{CancellationToken, Readiness};
-use millrace_store::ResourceStore;
+use millrace_store::{
+    ResourceStore,
+    audit::{Actor, acting_as},
+};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -146,7 +149,8 @@ pub(crate) async fn keep_registering(
     let mut wait = RETRY.0;
     loop {
         // Cancelling is safe: what is not committed is not registered, and a repeat changes nothing.
-        let registering = store.register(&seed.types, &seed.versions);
+        let registering =
+            acting_as(Actor::Process("catalogue"), store.register(&seed.types, &seed.versions));
         match stopping.run_until_cancelled(registering).await {
             None => return Ok(()),
             Some(Ok(version)) => {

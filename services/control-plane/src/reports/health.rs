@@ -12,6 +12,7 @@ use millrace_domain::{AccountSid, SinkSid, SinkStatus, Timestamp, sink::DELIVERY
 use millrace_proto::internal::{SinkReport, SinkTurn};
 use millrace_store::{
     Error, LogStore, Page, ResourceStore,
+    audit::{Actor, acting_as},
     logs::{AttemptEntry, AttemptResult, FailingSink, LogQuery},
 };
 use serde_json::{Value, json};
@@ -157,7 +158,8 @@ impl Health {
         status: SinkStatus,
     ) -> Result<(), Error> {
         let now = crate::random::now();
-        match self.store.set_sink_status(account, sink, status, now).await {
+        let set = self.store.set_sink_status(account, sink, status, now);
+        match acting_as(Actor::Process("sink-health"), set).await {
             Ok(None) | Err(Error::NotFound { .. }) => {}
             Ok(Some(_)) => {
                 tracing::info!(sink.sid = %sink, status = status.as_str(), "the status of a sink changed");
@@ -231,7 +233,8 @@ mod tests {
             created: NOW,
             updated: NOW,
         };
-        store.create_account(&account).await.expect("new");
+        let test = || Actor::Process("test");
+        acting_as(test(), store.create_account(&account)).await.expect("new");
         let sink = Sink {
             sid: SINK,
             account: ACCOUNT,
@@ -250,7 +253,7 @@ mod tests {
             created: NOW,
             updated: NOW,
         };
-        store.create_sink(&sink, 10).await.expect("new");
+        acting_as(test(), store.create_sink(&sink, 10)).await.expect("new");
         let logs = open_sqlite_ephemeral().await.expect("logs in memory");
         Health::new(Arc::new(store), Arc::new(logs))
     }

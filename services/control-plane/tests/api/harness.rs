@@ -10,7 +10,12 @@ use millrace_queue::{
     sqlite::{SqliteOptions, SqliteQueue},
 };
 use millrace_runtime::{Process, config::MaskedSecret, server};
-use millrace_store::{Keyring, ResourceStore, logs::open_sqlite_ephemeral, sqlite};
+use millrace_store::{
+    Keyring, ResourceStore,
+    audit::{Actor, acting_as},
+    logs::open_sqlite_ephemeral,
+    sqlite,
+};
 use millrace_testkit::eventually;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
@@ -94,7 +99,8 @@ impl Harness {
             created: Timestamp::from_millis(0),
             updated: Timestamp::from_millis(0),
         };
-        self.store.create_account(&account).await.expect("a new account");
+        let created = self.store.create_account(&account);
+        acting_as(Actor::Process("test"), created).await.expect("a new account");
     }
 
     /// A request of the account, without a body.
