@@ -38,8 +38,11 @@ fn spec(identity: &Identity, options: &Options, directory: &Path, address: &str)
     .map(str::to_owned)
     .collect();
     arguments.push("info".to_owned());
-    // The one process leases nothing to others, and takes settings of `delivery` only.
-    for (name, value) in options.settings.iter().filter(|(name, _)| name.starts_with("delivery.")) {
+    // The one process leases nothing to others.
+    let taken = |name: &str| {
+        ["delivery.", "limits.", "rest."].iter().any(|section| name.starts_with(section))
+    };
+    for (name, value) in options.settings.iter().filter(|(name, _)| taken(name)) {
         arguments.extend(["--set".to_owned(), format!("{name}={value}")]);
     }
     Spec { name: "dev".to_owned(), arguments, ..Spec::default() }

@@ -257,9 +257,14 @@ impl Plan {
                 all.push(variable("control_plane.address", gate));
             }
         }
-        // Those of the queue are the same in every process, and all others the deliverer's.
-        let concerns =
-            |name: &str| name.starts_with("queue.") || matches!(kind, Kind::Deliverer(_));
+        // Those of the queue are the same in every process, and most others the deliverer's.
+        let of_resources = |name: &str| name.starts_with("limits.") || name.starts_with("rest.");
+        let concerns = |name: &str| match kind {
+            _ if name.starts_with("queue.") => true,
+            Kind::ControlPlane => of_resources(name),
+            Kind::Deliverer(_) => !of_resources(name),
+            Kind::Router(_) => false,
+        };
         let settings = self.settings.iter().filter(|(name, _)| concerns(name));
         all.extend(settings.map(|(name, value)| variable(name, value)));
         all

@@ -38,7 +38,8 @@ pub struct Options {
     pub routers: usize,
     /// Deliverers, on servers.
     pub deliverers: usize,
-    /// Settings of the deliverer, such as `("delivery.timeout", "1s")`, and of the queue for all; the last of a name holds.
+    /// Settings of the deliverer, such as `("delivery.timeout", "1s")`, of the queue for all, and of `limits` and `rest` for
+    /// control-plane; the last of a name holds.
     pub settings: Vec<(&'static str, &'static str)>,
     /// A database of the test's own making, on servers.
     pub database: Option<Database>,

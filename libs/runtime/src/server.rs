@@ -18,6 +18,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::complete::Complete;
+
+mod complete;
+
 /// Most connections at once; further ones wait to be accepted.
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// Longest wait for the head of a request.
@@ -28,6 +32,8 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PREFACE_PAUSE: Duration = Duration::from_millis(20);
 /// Most streams at once on an HTTP/2 connection.
 const STREAMS_MAX: u32 = 1_024;
+/// Largest head of an HTTP/2 request, above what is answered with an explanation.
+const HTTP2_HEADERS_MAX_BYTES: u32 = 256 * 1024;
 /// Longest wait for open requests when the process stops; a stream that never ends is cut off then.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -103,10 +109,11 @@ fn connect(opened: Opened, routes: &Router, place: tokio::sync::OwnedSemaphorePe
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HTTP2_HEADERS_MAX_BYTES)
         .initial_stream_window_size(1024 * 1024)
         .initial_connection_window_size(8 * 1024 * 1024)
         .keep_alive_interval(Duration::from_secs(20));
-    let service = TowerToHyperService::new(routes.clone());
+    let service = TowerToHyperService::new(Complete(routes.clone()));
     drop(tokio::spawn(async move {
         let spoke = timeout(HEADER_TIMEOUT, version_is_known(&stream));
         if let Some(Ok(Ok(()))) = stopping.run_until_cancelled(spoke).await {

@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use ipnet::IpNet;
-use millrace_domain::{destination::DestinationPolicy, secret::SecretHash};
+use millrace_domain::{
+    destination::DestinationPolicy, secret::SecretHash, sink::SINKS_PER_ACCOUNT,
+    subscription::SUBSCRIPTIONS_PER_ACCOUNT,
+};
 use millrace_runtime::{
     config::MaskedSecret,
     sections::{InternalSettings, QueueSettings, ShutdownSettings},
@@ -12,6 +15,9 @@ use millrace_runtime::{
 use millrace_store::Keyring;
 use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
+
+/// Highest limit of an account.
+const LIMIT_MAX: u32 = 100_000;
 
 /// The settings in force.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -25,6 +31,10 @@ pub struct Settings {
     pub queue: QueueSettings,
     /// What secrets are sealed with.
     pub seal: Seal,
+    /// What an account may have.
+    pub limits: Limits,
+    /// How REST answers.
+    pub rest: Rest,
     /// How the services know each other.
     pub internal: InternalSettings,
     /// Where events may be delivered to.
@@ -117,6 +127,48 @@ impl Default for Logs {
     }
 }
 
+/// Section `limits`: what an account, and a subaccount for itself, may have.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Most sinks. Between 1 and 100,000.
+    pub sinks_per_account: u32,
+    /// Most subscriptions. Between 1 and 100,000.
+    pub subscriptions_per_account: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sinks_per_account: SINKS_PER_ACCOUNT,
+            subscriptions_per_account: SUBSCRIPTIONS_PER_ACCOUNT,
+        }
+    }
+}
+
+impl Limits {
+    fn check(&self) -> anyhow::Result<()> {
+        for (name, limit) in [
+            ("sinks_per_account", self.sinks_per_account),
+            ("subscriptions_per_account", self.subscriptions_per_account),
+        ] {
+            anyhow::ensure!(
+                (1..=LIMIT_MAX).contains(&limit),
+                "wrong setting `limits.{name}`: must be from 1 to {LIMIT_MAX}"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Section `rest`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rest {
+    /// Whether `sink_configuration` is shown with `***` in place of its secrets. Event Streams shows them.
+    pub mask_secrets: bool,
+}
+
 /// Section `admin`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -145,6 +197,7 @@ impl Settings {
     pub(crate) fn check(&self) -> anyhow::Result<Checked> {
         self.internal.check()?;
         self.queue.check()?;
+        self.limits.check()?;
         let control_plane = &self.control_plane;
         let platform_keys = control_plane.platform_keys.iter().enumerate().map(|(at, text)| {
             SecretHash::from_hex(text).ok_or_else(|| {
@@ -261,6 +314,9 @@ mod tests {
             ("control_plane.listn", "\"0.0.0.0:8080\""),
             ("delivery.allow_cidrs", "[\"10.0.0.0/33\"]"),
             ("shutdown.grace", "\"soon\""),
+            ("limits.sinks_per_account", "0"),
+            ("limits.subscriptions_per_account", "100001"),
+            ("rest.mask_secrets", "\"***\""),
         ] {
             let error = wrong(&[TOKEN, &keys, &format!("{key}={value}")]);
             let word = key.rsplit('.').next().expect("a key");

@@ -48,6 +48,7 @@ use delivery::Deliverers;
 use logs::Logs;
 use quarantine::Quarantine;
 use reports::{health::Health, problems::Problems, quota::Quota, tally::Tally};
+use rest::openapi::Documents;
 use sinks::Sinks;
 use subscriptions::Subscriptions;
 use watch::{Source, Watch};
@@ -94,12 +95,14 @@ pub(crate) struct App {
     pub(crate) accounts: Accounts,
     pub(crate) quarantine: Quarantine,
     pub(crate) site: Site,
+    pub(crate) documents: Documents,
 }
 
-/// The URLs that answers are made of; none ends with a slash.
+/// What answers are made of: URLs, none of which ends with a slash, and whether secrets stand in them.
 pub(crate) struct Site {
     pub(crate) public_url: Option<String>,
     pub(crate) schemas_url: Arc<str>,
+    pub(crate) mask_secrets: bool,
 }
 
 /// Builds the service on what it stands on: gives its routes, and spawns its tasks on `process`; binds nothing. With a `barrier`, a
@@ -140,6 +143,7 @@ pub async fn build(
             store: Arc::clone(&store),
             commits: commits.clone(),
             policy: checked.policy,
+            limit: settings.limits.sinks_per_account,
             deliverers: Deliverers {
                 queue: queue.clone(),
                 partitions: settings.queue.partitions,
@@ -151,10 +155,16 @@ pub async fn build(
             store: Arc::clone(&store),
             commits: commits.clone(),
             catalog: catalog.clone(),
+            limit: settings.limits.subscriptions_per_account,
         },
         accounts: Accounts { store: Arc::clone(&store), commits },
         catalog,
-        site: Site { public_url: checked.public_url, schemas_url },
+        documents: Documents::new(checked.public_url.as_deref()),
+        site: Site {
+            public_url: checked.public_url,
+            schemas_url,
+            mask_secrets: settings.rest.mask_secrets,
+        },
         quarantine: Quarantine {
             store: Arc::clone(&store),
             queue: queue.clone(),

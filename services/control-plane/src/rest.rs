@@ -18,10 +18,14 @@ use crate::{
 };
 
 mod answer;
+mod body;
 mod delivery;
+mod docs;
 mod form;
 mod listing;
 mod logs;
+mod mask;
+pub(crate) mod openapi;
 mod request;
 mod schemas;
 mod sink_status;
@@ -70,7 +74,11 @@ pub(crate) fn routes(app: Arc<App>) -> Router {
                 .delete(subscribed_events::delete),
         )
         .method_not_allowed_fallback(|method, uri| method_not_allowed(method, uri, false));
-    resources.merge(catalog).layer(from_fn(within_deadline)).with_state(app)
+    let documents = Router::new()
+        .route("/openapi.json", get(openapi::json))
+        .route("/docs", get(openapi::page))
+        .method_not_allowed_fallback(|method, uri| method_not_allowed(method, uri, false));
+    resources.merge(catalog).merge(documents).layer(from_fn(within_deadline)).with_state(app)
 }
 
 /// Answers what no service of a port knows: in gRPC's words where gRPC asked, and with 20404 otherwise.

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use millrace_domain::{
     AccountSid, Refusal, Sink, SinkConfiguration, SinkDelivery, SinkSid, SinkStatus, SinkUpdate,
-    destination::DestinationPolicy,
-    sink::{SINKS_PER_ACCOUNT, check_description},
+    destination::DestinationPolicy, sink::check_description,
 };
 use millrace_proto::v1;
 use millrace_store::{Page, ResourceStore, SinkFilter};
@@ -36,6 +35,8 @@ pub(crate) struct Sinks {
     pub(crate) store: Arc<dyn ResourceStore>,
     pub(crate) commits: Commits,
     pub(crate) policy: DestinationPolicy,
+    /// Most sinks of an account.
+    pub(crate) limit: u32,
     pub(crate) deliverers: Deliverers,
     /// Where news of sinks is told.
     pub(crate) news: mpsc::Sender<Announcement>,
@@ -63,7 +64,7 @@ impl Sinks {
             created: now,
             updated: now,
         };
-        let version = self.store.create_sink(&sink, SINKS_PER_ACCOUNT).await.map_err(of_store)?;
+        let version = self.store.create_sink(&sink, self.limit).await.map_err(of_store)?;
         Ok(self.commits.answer(sink, version).await)
     }
 

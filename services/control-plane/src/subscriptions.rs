@@ -3,9 +3,8 @@
 use std::{collections::HashSet, sync::Arc};
 
 use millrace_domain::{
-    AccountSid, SinkSid, SubscribedEvent, Subscription, SubscriptionSid,
-    sink::check_description,
-    subscription::{SUBSCRIPTIONS_PER_ACCOUNT, TYPES_PER_SUBSCRIPTION},
+    AccountSid, SinkSid, SubscribedEvent, Subscription, SubscriptionSid, sink::check_description,
+    subscription::TYPES_PER_SUBSCRIPTION,
 };
 use millrace_store::{Error, Page, ResourceStore};
 
@@ -43,6 +42,8 @@ pub(crate) struct Subscriptions {
     pub(crate) store: Arc<dyn ResourceStore>,
     pub(crate) commits: Commits,
     pub(crate) catalog: Catalog,
+    /// Most subscriptions of an account.
+    pub(crate) limit: u32,
 }
 
 impl Subscriptions {
@@ -71,8 +72,7 @@ impl Subscriptions {
             created: now,
             updated: now,
         };
-        let created =
-            self.store.create_subscription(&subscription, SUBSCRIPTIONS_PER_ACCOUNT).await;
+        let created = self.store.create_subscription(&subscription, self.limit).await;
         let version = created.map_err(|error| match error {
             Error::NotFound { .. } => Failure::of_store(error, About::Sink).at("SinkSid"),
             Error::SinkFailed => Failure::of_store(error, About::Subscription).at("SinkSid"),

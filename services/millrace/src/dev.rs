@@ -38,6 +38,8 @@ const RESOURCES: &str = "resources.sqlite";
 const PARTITIONS: u16 = 16;
 /// Longest wait for the services to be ready, and for a change to be in force in all of them.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Sections of control-plane that may be set.
+const RESOURCE_SECTIONS: [&str; 2] = ["limits", "rest"];
 /// Longest wait for open requests at the end.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -65,7 +67,7 @@ pub(crate) struct DevArgs {
     /// The platform key, at least 16 characters.
     #[arg(long, env = "MILLRACE__DEV__PLATFORM_KEY", hide_env_values = true)]
     pub(crate) platform_key: Option<String>,
-    /// One setting of the section `delivery`, such as `delivery.timeout=1s`; may be repeated.
+    /// One setting of the sections `delivery`, `limits` and `rest`, such as `delivery.timeout=1s`; may be repeated.
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     pub(crate) set: Vec<String>,
     /// What to log, such as `info`.
@@ -138,7 +140,8 @@ pub(crate) async fn start(args: DevArgs) -> anyhow::Result<Dev> {
         Place::Directory(DataDirectory::open(args.data_dir.clone())?)
     };
     let identity = identity::of(&args, &place)?;
-    let mut deliverer = deliverer_settings(&args.set)?;
+    let (of_delivery, of_resources) = sections(&args.set)?;
+    let mut deliverer = deliverer_settings(&of_delivery)?;
     let listener = server::bind(&args.listen).await?;
     let address = listener.local_addr()?;
 
@@ -151,7 +154,7 @@ pub(crate) async fn start(args: DevArgs) -> anyhow::Result<Dev> {
 
     let barrier = InProcess { watches: vec![router_watch.clone(), deliverer_watch.clone()] };
     let control_plane = millrace_control_plane::build(
-        &control_plane_settings(&identity, &token, &deliverer),
+        &control_plane_settings(&identity, &token, &deliverer, &of_resources)?,
         backing,
         &process,
         Some(Arc::new(barrier)),
@@ -256,15 +259,31 @@ fn watch(
     Ok(watch)
 }
 
+/// Parts the settings of delivery from those of resources.
+///
+/// # Errors
+/// A setting of another section.
+fn sections(set: &[String]) -> anyhow::Result<(Vec<String>, Vec<String>)> {
+    let of = |setting: &str, sections: &[&str]| {
+        sections.iter().any(|section| setting.starts_with(&format!("{section}.")))
+    };
+    let (delivery, rest): (Vec<_>, Vec<_>) =
+        set.iter().cloned().partition(|setting| of(setting, &["delivery"]));
+    if let Some(other) = rest.iter().find(|setting| !of(setting, &RESOURCE_SECTIONS)) {
+        let key = other.split_once('=').map_or(other.as_str(), |(key, _)| key);
+        anyhow::bail!(
+            "`--set {key}`: `dev` takes settings of the sections `delivery`, `{}` only",
+            RESOURCE_SECTIONS.join("`, `")
+        );
+    }
+    Ok((delivery, rest))
+}
+
 /// The settings of the deliverer: those of `dev`, changed by `set`. Loopback may be delivered to in any case.
 ///
 /// # Errors
-/// A setting that is not of the section `delivery`, or wrong.
+/// A setting that is wrong.
 fn deliverer_settings(set: &[String]) -> anyhow::Result<millrace_deliverer::Settings> {
-    if let Some(other) = set.iter().find(|setting| !setting.starts_with("delivery.")) {
-        let key = other.split_once('=').map_or(other.as_str(), |(key, _)| key);
-        anyhow::bail!("`--set {key}`: `dev` takes settings of the section `delivery` only");
-    }
     let mut defaults = millrace_deliverer::Settings::default();
     defaults.delivery.allow_http = true;
     defaults.shutdown.grace = GRACE;
@@ -277,14 +296,15 @@ fn control_plane_settings(
     identity: &Identity,
     token: &MaskedSecret,
     deliverer: &millrace_deliverer::Settings,
-) -> millrace_control_plane::Settings {
-    let mut settings = millrace_control_plane::Settings::default();
+    set: &[String],
+) -> anyhow::Result<millrace_control_plane::Settings> {
+    let mut settings = config::load_flags(&millrace_control_plane::Settings::default(), set)?;
     settings.control_plane.platform_keys = vec![identity.platform_key.sha256().to_hex()];
     settings.internal.token = token.clone();
     settings.queue.partitions = PARTITIONS;
     settings.delivery.allow_http = deliverer.delivery.allow_http;
     settings.delivery.allow_cidrs.clone_from(&deliverer.delivery.allow_cidrs);
-    settings
+    Ok(settings)
 }
 
 fn loopback() -> Vec<ipnet::IpNet> {
@@ -360,7 +380,11 @@ mod tests {
         assert!(settings(&[]).expect("valid").delivery.allow_http);
 
         let identity = identity::of(&DevArgs::ephemeral(), &Place::Memory).expect("a new one");
-        let control_plane = control_plane_settings(&identity, &MaskedSecret::default(), &deliverer);
+        let set = ["limits.sinks_per_account=7".to_owned()];
+        let token = MaskedSecret::default();
+        let control_plane =
+            control_plane_settings(&identity, &token, &deliverer, &set).expect("valid");
+        assert_eq!(control_plane.limits.sinks_per_account, 7);
         assert!(!control_plane.delivery.allow_http);
         assert_eq!(control_plane.delivery.allow_cidrs, deliverer.delivery.allow_cidrs);
     }
@@ -368,8 +392,8 @@ mod tests {
     #[test]
     fn a_setting_that_would_not_hold_is_refused() {
         for wrong in ["shutdown.grace=1s", "queue.partitions=2", "log.filter=info"] {
-            let error = settings(&[wrong]).expect_err("not of dev").to_string();
-            assert!(error.contains("`delivery` only"), "{error}");
+            let error = sections(&[wrong.to_owned()]).expect_err("not of dev").to_string();
+            assert!(error.contains("`delivery`, `limits`, `rest` only"), "{error}");
         }
     }
 }

@@ -8,7 +8,7 @@ use super::source::Given;
 pub const ENV_PREFIX: &str = "MILLRACE__";
 
 /// Sections of all processes and of the client commands: a process leaves those alone that it does not have.
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 16] = [
     "admin",
     "client",
     "control_plane",
@@ -17,9 +17,11 @@ const SECTIONS: [&str; 14] = [
     "delivery",
     "dev",
     "internal",
+    "limits",
     "log",
     "logs",
     "queue",
+    "rest",
     "router",
     "seal",
     "shutdown",

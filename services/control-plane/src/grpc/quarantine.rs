@@ -21,13 +21,8 @@ impl QuarantineService for Face {
         request: Request<v1::ListQuarantinedChunksRequest>,
     ) -> Result<Response<v1::ListQuarantinedChunksResponse>, Status> {
         self.within(request, |caller, request| async move {
-            let rest = v1::ListQuarantinedChunksRequest {
-                page_size: 0,
-                page_token: String::new(),
-                ..request.clone()
-            };
             let asked = Asked::<Name>::read(
-                scope("quarantined", None, &rest),
+                scope("quarantined", None, &()),
                 request.page_size,
                 &request.page_token,
             )?;

@@ -1,27 +1,21 @@
 //! What is read off a request: who asks, the form, the query, the path, and the URL that the caller knows us by.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Path, Request},
     http::{HeaderMap, header, request::Parts, uri::Authority},
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use millrace_domain::AccountSid;
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
 
-use super::form::Fields;
+use super::{body, form::Fields};
 use crate::{
     App,
     auth::Caller,
     status::{About, Failure, Kind, code},
 };
 
-/// Largest body.
-const BODY_MAX_BYTES: usize = 1024 * 1024;
-/// Longest wait for the whole of a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The header by which a platform key names the account it acts for.
 pub(super) const ACCOUNT_HEADER: &str = "Millrace-Account-Sid";
 
@@ -55,16 +49,7 @@ impl FromRequest<Arc<App>> for Form {
 
     async fn from_request(request: Request, _: &Arc<App>) -> Result<Self, Failure> {
         let (parts, body) = request.into_parts();
-        let reading = Limited::new(body, BODY_MAX_BYTES).collect();
-        let bytes = match timeout(BODY_TIMEOUT, reading).await {
-            Err(_) => return Err(too_slow()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
-            Ok(Err(_)) => {
-                let message = "the body ended before its end";
-                return Err(Failure::new(Kind::Invalid, code::BAD_REQUEST, message));
-            }
-            Ok(Ok(body)) => body.to_bytes(),
-        };
+        let bytes = body::read(&parts.headers, body).await?;
         if !bytes.is_empty() {
             check_content_type(&parts.headers)?;
         }
@@ -136,16 +121,6 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Failure> {
         other => format!("must be `application/x-www-form-urlencoded`, not `{other}`"),
     };
     Err(Failure::new(Kind::UnsupportedMediaType, code::BAD_REQUEST, message).at("Content-Type"))
-}
-
-fn too_large() -> Failure {
-    let message = format!("the body is larger than {BODY_MAX_BYTES} bytes");
-    Failure::new(Kind::TooLarge, code::BAD_REQUEST, message)
-}
-
-fn too_slow() -> Failure {
-    let message = format!("the body did not end within {} s", BODY_TIMEOUT.as_secs());
-    Failure::new(Kind::BodyTimeout, code::BAD_REQUEST, message)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::{
     delivery,
     form::Fields,
     listing::{Paged, Place},
+    mask,
     request::{ACCOUNT_HEADER, At, Base, Form, Query},
 };
 use crate::{
@@ -37,7 +38,7 @@ pub(super) async fn create(
     let delivery = delivery::settings(&form)?;
     let new = NewSink { description: description.to_owned(), configuration, delivery };
     let done = app.sinks.create(account, new).await?;
-    Ok(committed(done.version, answer(StatusCode::CREATED, render(&base, &done.value))))
+    Ok(committed(done.version, answer(StatusCode::CREATED, render(&app, &base, &done.value))))
 }
 
 pub(super) async fn list(
@@ -51,7 +52,7 @@ pub(super) async fn list(
     let paged = Paged::<SinkSid>::read(&query, &["InUse", "Status"])?;
     let place = Place { key: "sinks", path: "/v1/Sinks", account: Some(account), base: &base };
     let list = |after, limit| app.sinks.list(account, &filter, after, limit);
-    paged.answer(place, list, |sink: &Sink| sink.sid, |sink| render(&base, sink)).await
+    paged.answer(place, list, |sink: &Sink| sink.sid, |sink| render(&app, &base, sink)).await
 }
 
 pub(super) async fn fetch(
@@ -61,7 +62,7 @@ pub(super) async fn fetch(
     At(sid): At<String>,
 ) -> Answer {
     let sink = app.sinks.fetch(caller, parse_sid(&sid)?).await?;
-    Ok(answer(StatusCode::OK, render(&base, &sink)))
+    Ok(answer(StatusCode::OK, render(&app, &base, &sink)))
 }
 
 pub(super) async fn update(
@@ -77,12 +78,15 @@ pub(super) async fn update(
     if let Some(configuration) = form.one("SinkConfiguration")? {
         let sink = app.sinks.fetch(caller, sid).await?;
         update.configuration = Some(reconfigured(&sink, &form, configuration)?);
+        if app.site.mask_secrets {
+            mask::refuse(update.configuration.as_ref())?;
+        }
     }
     if update == SinkUpdate::default() {
         form.required("Description", code::SINK_INVALID)?;
     }
     let done = app.sinks.update(caller, sid, &update).await?;
-    Ok(committed(done.version, answer(StatusCode::OK, render(&base, &done.value))))
+    Ok(committed(done.version, answer(StatusCode::OK, render(&app, &base, &done.value))))
 }
 
 pub(super) async fn delete(
@@ -159,12 +163,15 @@ fn filter(query: &Fields) -> Result<SinkFilter, Failure> {
     Ok(SinkFilter { in_use, status })
 }
 
-fn render(base: &Base, sink: &Sink) -> Value {
+fn render(app: &App, base: &Base, sink: &Sink) -> Value {
+    let configuration = sink.configuration.to_json();
+    let configuration =
+        if app.site.mask_secrets { mask::masked(configuration) } else { configuration };
     let url = format!("{}/v1/Sinks/{}", base.0, sink.sid);
     let mut shown = json!({
         "sid": sink.sid,
         "description": sink.description,
-        "sink_configuration": sink.configuration.to_json(),
+        "sink_configuration": configuration,
         "sink_type": sink.configuration.sink_type().as_str(),
         "status": sink.status.as_str(),
         "date_created": date(sink.created),

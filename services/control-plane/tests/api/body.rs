@@ -52,6 +52,55 @@ async fn a_body_over_a_megabyte_is_refused() {
 }
 
 #[tokio::test]
+async fn a_large_body_is_answered_although_it_is_sent_to_its_end() {
+    let it = start().await;
+    let address = it.url.strip_prefix("http://").expect("a URL");
+    for length in ["content-length: 8000000", "transfer-encoding: chunked"] {
+        let mut stream = TcpStream::connect(address).await.expect("a server");
+        let head = format!(
+            "POST /v1/Sinks HTTP/1.1\r\nhost: {address}\r\nauthorization: {}\r\nconnection: close\r\ncontent-type: application/x-www-form-urlencoded\r\n{length}\r\n\r\n",
+            basic(&it.account.to_string(), TOKEN)
+        );
+        let mut bytes = head.into_bytes();
+        match length.starts_with("content") {
+            true => bytes.resize(bytes.len() + 8_000_000, b'a'),
+            false => {
+                for _ in 0..2_000 {
+                    bytes.extend_from_slice(b"fa0\r\n");
+                    bytes.resize(bytes.len() + 4_000, b'a');
+                    bytes.extend_from_slice(b"\r\n");
+                }
+                bytes.extend_from_slice(b"0\r\n\r\n");
+            }
+        }
+        stream.write_all(&bytes).await.expect("it is read to its end");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+        assert!(answer.contains("\"code\":20001"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_on_the_port_is_refused_without_a_word() {
+    let it = start().await;
+    let large = "a".repeat(70_000);
+    let cases = [
+        (it.anonymous(Method::GET, "/none"), 404, 20404),
+        (it.anonymous(Method::GET, "/v1/Sinks/"), 404, 20404),
+        (it.anonymous(Method::PATCH, "/v1/Sinks"), 405, 20004),
+        (it.anonymous(Method::POST, "/docs"), 405, 20004),
+        (it.request(Method::GET, "/v1/Sinks").header("x-large", &large), 431, 20001),
+        (it.request(Method::GET, &format!("/v1/Sinks?{}", "a".repeat(40_000))), 414, 20001),
+    ];
+    for (request, status, code) in cases {
+        let shown = format!("{request:?}").chars().take(200).collect::<String>();
+        let (told, number, _) = refused(read(request).await);
+        assert_eq!((told, number), (status, code), "{shown}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_never_ends_is_given_up_within_ten_seconds() {
     let it = start().await;
     let address = it.url.strip_prefix("http://").expect("a URL");

@@ -21,6 +21,8 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tonic::{Request, transport::Channel};
 
+use crate::contract;
+
 pub(crate) const PLATFORM_KEY: &str = "platform-key-0123456789abcdef";
 pub(crate) const INTERNAL_TOKEN: &str = "internal-token-0123456789abcdef";
 pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -185,15 +187,20 @@ pub(crate) async fn send(request: RequestBuilder) -> Response {
     request.send().await.expect("an answer")
 }
 
-/// Status and JSON of an answer; no body reads as null.
+/// Status and JSON of an answer, which is checked against both documents; no body reads as null.
 pub(crate) async fn read(request: RequestBuilder) -> (StatusCode, Value) {
-    let response = send(request).await;
+    let (client, request) = request.build_split();
+    let request = request.expect("a request");
+    let (method, path) = (request.method().clone(), request.url().path().to_owned());
+    let response = client.execute(request).await.expect("an answer");
     let status = response.status();
     let body = response.text().await.expect("a body");
-    if body.is_empty() {
-        return (status, Value::Null);
-    }
-    (status, serde_json::from_str(&body).expect("JSON"))
+    let body = match body.is_empty() {
+        true => Value::Null,
+        false => serde_json::from_str(&body).expect("JSON"),
+    };
+    contract::check(&method, &path, status, &body);
+    (status, body)
 }
 
 pub(crate) fn text(value: &Value, field: &str) -> String {

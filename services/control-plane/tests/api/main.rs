@@ -2,10 +2,12 @@
 
 mod auth;
 mod body;
+mod contract;
 mod grpc;
 mod harness;
 mod logs;
 mod news;
+mod openapi;
 mod paging;
 mod postgres;
 mod process;
