@@ -52,7 +52,8 @@ async fn wrong_sinks(rest: &Rest) {
             91000,
             "SinkConfiguration.method",
         ),
-        (&sink("d", "kinesis", r#"{"arn": "x"}"#), 91000, "SinkType"),
+        (&sink("d", "kinesis", r#"{"arn": "x"}"#), 91000, "SinkConfiguration.arn"),
+        (&sink("d", "email", r#"{"receivers": ["a@b.example"]}"#), 91000, "SinkType"),
     ] {
         let answer = rest.post("/v1/Sinks", form).await;
         let (status, found, message) = answer.error();

@@ -1,11 +1,13 @@
 //! Sinks on the wire.
 
+mod configuration;
+
 use std::{num::NonZeroU32, time::Duration};
 
 use millrace_domain::{
-    Refusal, Sink, SinkConfiguration, SinkDelivery, SinkStatus,
+    Refusal, Sink, SinkDelivery, SinkStatus,
     sink::{
-        WebhookMethod,
+        Headers,
         delivery::{check_delivery_window, check_max_concurrency, check_rate_limit},
     },
 };
@@ -36,33 +38,6 @@ impl v1::SinkStatus {
     }
 }
 
-impl From<&SinkConfiguration> for v1::sink::Configuration {
-    fn from(configuration: &SinkConfiguration) -> Self {
-        match configuration {
-            SinkConfiguration::Webhook { destination, method, batch_events } => {
-                Self::Webhook(v1::WebhookConfiguration {
-                    destination: destination.reveal().to_owned(),
-                    method: match method {
-                        WebhookMethod::Get => v1::WebhookMethod::Get.into(),
-                        WebhookMethod::Post => v1::WebhookMethod::Post.into(),
-                    },
-                    batch_events: *batch_events,
-                })
-            }
-            SinkConfiguration::Kinesis { arn, role_arn, external_id } => {
-                Self::Kinesis(v1::KinesisConfiguration {
-                    arn: arn.clone(),
-                    role_arn: role_arn.clone(),
-                    external_id: external_id.reveal().to_owned(),
-                })
-            }
-            SinkConfiguration::Segment { write_key } => {
-                Self::Segment(v1::SegmentConfiguration { write_key: write_key.reveal().to_owned() })
-            }
-        }
-    }
-}
-
 impl From<&Sink> for v1::Sink {
     fn from(sink: &Sink) -> Self {
         Self {
@@ -78,6 +53,7 @@ impl From<&Sink> for v1::Sink {
             rate_limit: sink.delivery.rate_limit.map_or(0, NonZeroU32::get),
             max_concurrency: sink.delivery.max_concurrency.map_or(0, NonZeroU32::get),
             delivery_window: sink.delivery.window.map(wire_duration),
+            headers: wire_headers(&sink.headers),
         }
     }
 }
@@ -101,7 +77,12 @@ impl v1::Sink {
         window.map(check_delivery_window).transpose()
     }
 
-    /// All of it.
+    /// What its requests carry besides.
+    pub fn checked_headers(&self) -> Result<Headers, Refusal> {
+        Headers::checked(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())))
+    }
+
+    /// All of what it asks of delivery, headers apart.
     pub fn checked_delivery(&self) -> Result<SinkDelivery, Refusal> {
         Ok(SinkDelivery {
             paused: self.paused,
@@ -112,41 +93,13 @@ impl v1::Sink {
     }
 }
 
+fn wire_headers(headers: &Headers) -> std::collections::HashMap<String, String> {
+    headers.iter().map(|(name, value)| (name.to_owned(), value.reveal().to_owned())).collect()
+}
+
 fn unless_zero(
     number: u32,
     check: impl FnOnce(u64) -> Result<NonZeroU32, Refusal>,
 ) -> Result<Option<NonZeroU32>, Refusal> {
     if number == 0 { Ok(None) } else { check(number.into()).map(Some) }
-}
-
-impl TryFrom<&v1::sink::Configuration> for SinkConfiguration {
-    type Error = Refusal;
-
-    /// Reads and checks a configuration by the same rules as REST's JSON.
-    fn try_from(configuration: &v1::sink::Configuration) -> Result<Self, Refusal> {
-        use v1::sink::Configuration;
-        let (sink_type, field, json) = match configuration {
-            Configuration::Webhook(webhook) => {
-                let method = match webhook.method() {
-                    v1::WebhookMethod::Get => "GET",
-                    v1::WebhookMethod::Post | v1::WebhookMethod::Unspecified => "POST",
-                };
-                let json = format!(
-                    r#"{{"destination":{},"method":"{method}","batch_events":{}}}"#,
-                    millrace_domain::event::quoted(&webhook.destination),
-                    webhook.batch_events
-                );
-                ("webhook", "sink.webhook", json)
-            }
-            Configuration::Kinesis(_) => ("kinesis", "sink.kinesis", "{}".to_owned()),
-            Configuration::Segment(_) => ("segment", "sink.segment", "{}".to_owned()),
-        };
-        Self::parse(sink_type, &json).map_err(|refusal| {
-            let field = refusal
-                .field
-                .replacen("SinkConfiguration", field, 1)
-                .replacen("SinkType", field, 1);
-            Refusal { field, ..refusal }
-        })
-    }
 }

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::MaskedSecret;
 
+mod sinks;
+
+pub use self::sinks::{FileSettings, SegmentSettings, SinksSettings};
+
 /// Fewest characters of `internal.token`: 128 bits in Base64.
 const INTERNAL_TOKEN_MIN_CHARS: usize = 22;
 /// Most replicas to wait for: more than any installation has.

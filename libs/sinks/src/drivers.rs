@@ -14,37 +14,60 @@ use crate::{
     webhook::Webhook,
 };
 
+/// How sinks are spoken to.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// All that is HTTP.
+    pub http: HttpOptions,
+}
+
 /// One driver for each type of sink, made once a process: drivers hold the connections.
 #[derive(Clone)]
 pub struct Drivers {
-    webhook: Arc<dyn Driver>,
-    unbuilt: Arc<dyn Driver>,
+    /// In the order of [`SinkType::ALL`].
+    by_type: [Arc<dyn Driver>; SinkType::ALL.len()],
 }
 
 impl Drivers {
-    /// Makes the drivers.
+    /// Makes the drivers that are built here; those of leaf crates are put in by [`Drivers::with`].
     ///
     /// # Errors
     /// [`SetupError`] if the options cannot be used.
-    pub fn new(http: &HttpOptions) -> Result<Self, SetupError> {
-        Ok(Self { webhook: Arc::new(Webhook::new(http)?), unbuilt: Arc::new(Unbuilt) })
+    pub fn new(options: &Options) -> Result<Self, SetupError> {
+        let drivers = Self::of_one(Arc::new(Unbuilt));
+        Ok(drivers.with(SinkType::Webhook, Arc::new(Webhook::new(&options.http)?)))
     }
 
     /// The same driver for every type: for tests, which script what sinks answer.
     pub fn of_one(driver: Arc<dyn Driver>) -> Self {
-        Self { webhook: Arc::clone(&driver), unbuilt: driver }
+        Self { by_type: std::array::from_fn(|_| Arc::clone(&driver)) }
+    }
+
+    /// Has `driver` speak `sink_type` from now on.
+    #[must_use]
+    pub fn with(mut self, sink_type: SinkType, driver: Arc<dyn Driver>) -> Self {
+        self.by_type[place(sink_type)] = driver;
+        self
     }
 
     /// The driver that speaks `sink_type`.
     pub fn of(&self, sink_type: SinkType) -> &Arc<dyn Driver> {
-        match sink_type {
-            SinkType::Webhook => &self.webhook,
-            SinkType::Kinesis | SinkType::Segment => &self.unbuilt,
-        }
+        &self.by_type[place(sink_type)]
     }
 }
 
-/// Stands for the types that cannot be delivered to; the domain refuses to create such sinks.
+/// Where in [`SinkType::ALL`] a type stands.
+fn place(sink_type: SinkType) -> usize {
+    match sink_type {
+        SinkType::Webhook => 0,
+        SinkType::Kinesis => 1,
+        SinkType::Segment => 2,
+        SinkType::CloudEvents => 3,
+        SinkType::File => 4,
+    }
+}
+
+/// Stands for the types that this process has no driver for.
 struct Unbuilt;
 
 #[async_trait]
@@ -59,9 +82,20 @@ impl Driver for Unbuilt {
             http_status: None,
             duration: Duration::ZERO,
             detail: format!(
-                "this version of Millrace cannot deliver to `{}` sinks",
+                "this deliverer cannot deliver to `{}` sinks",
                 sink.configuration.sink_type().as_str()
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_has_a_place_of_its_own() {
+        let places = SinkType::ALL.map(place);
+        assert_eq!(places, std::array::from_fn(|at| at));
     }
 }

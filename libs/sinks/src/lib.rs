@@ -4,6 +4,7 @@
 //! deliverer's business. No driver logs a secret, a payload or a URL's userinfo.
 
 mod drivers;
+mod examine;
 mod guard;
 mod http;
 mod webhook;
@@ -13,11 +14,12 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use millrace_domain::{
-    AccountSid, Secret, SinkConfiguration, SinkDelivery, SinkSid, outcome::Outcome,
+    AccountSid, Secret, SinkConfiguration, SinkDelivery, SinkSid, outcome::Outcome, sink::Headers,
 };
 
 pub use self::{
-    drivers::Drivers,
+    drivers::{Drivers, Options},
+    examine::{Examination, Step},
     http::{HttpOptions, SetupError},
 };
 
@@ -30,6 +32,8 @@ pub struct SinkSpec {
     pub account: AccountSid,
     /// Where its events go.
     pub configuration: SinkConfiguration,
+    /// What its requests carry beside what the driver says; for sinks that are spoken to over HTTP.
+    pub headers: Headers,
     /// How it asks to be delivered to: for the deliverer, no driver looks at it.
     pub delivery: SinkDelivery,
     /// Key of `X-Twilio-Signature`: the account's auth token.
@@ -93,4 +97,11 @@ pub trait Driver: Send + Sync + 'static {
     /// Sends `batch` (not empty, within the limits unless it is one event) in one request. `now_seconds` is Unix time, for
     /// signatures. Ends by the driver's own deadline. Dropping the future abandons the request: the sink may have the events.
     async fn deliver(&self, sink: &SinkSpec, batch: &[Delivery], now_seconds: i64) -> Attempt;
+
+    /// Sends one event, a test, and tells each step on the way: for whoever sets the sink up. The event goes as any other goes;
+    /// a driver may look at the way beforehand. Ends by twice the deadline of a delivery.
+    async fn examine(&self, sink: &SinkSpec, event: &Delivery, now_seconds: i64) -> Examination {
+        let attempt = self.deliver(sink, std::slice::from_ref(event), now_seconds).await;
+        Examination { steps: Vec::new(), attempt }
+    }
 }

@@ -66,6 +66,7 @@ pub enum Resource {
 /// What a change was about and what came of it. Its serde form is what the change log keeps.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "nearly every change is an upsert")]
 pub enum Changed {
     /// Created or updated: the resource as the change left it. A deleted sink is its tombstone.
     Upserted(Resource),

@@ -8,7 +8,10 @@ use millrace_domain::{
     projection::Projection,
     schema::EventTypeStatus,
     secret::SecretHash,
-    sink::delivery::{check_delivery_window, check_max_concurrency, check_rate_limit},
+    sink::{
+        Headers,
+        delivery::{check_delivery_window, check_max_concurrency, check_rate_limit},
+    },
 };
 use millrace_proto::internal::{
     ConfigAccount, ConfigApiKey, ConfigEventType, ConfigSchemaVersion, ConfigSink,
@@ -52,7 +55,12 @@ pub(crate) fn sink(wire: &ConfigSink) -> Option<(SinkSid, Sink)> {
     let configuration = serde_json::from_str(&wire.configuration_json).ok()?;
     let signing_secret = Secret::new(&wire.signing_secret);
     let delivery = delivery(wire);
-    let live = LiveSink { sid, account, configuration, delivery, signing_secret };
+    // Without headers that are asked for a receiver would refuse what comes: the sink is not known then.
+    let headers = match wire.headers_json.as_str() {
+        "" => Headers::default(),
+        json => serde_json::from_str(json).ok()?,
+    };
+    let live = LiveSink { sid, account, configuration, headers, delivery, signing_secret };
     Some((sid, Sink::Live(Arc::new(live))))
 }
 

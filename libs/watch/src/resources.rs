@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use millrace_domain::{
     AccountSid, AccountStatus, Secret, SinkConfiguration, SinkDelivery, SinkSid,
-    projection::Projection, schema::EventTypeStatus, secret::SecretHash,
+    projection::Projection, schema::EventTypeStatus, secret::SecretHash, sink::Headers,
 };
 
 /// An account.
@@ -52,6 +52,8 @@ pub struct LiveSink {
     pub account: AccountSid,
     /// Where events go.
     pub configuration: SinkConfiguration,
+    /// What its requests carry besides.
+    pub headers: Headers,
     /// How it asks to be delivered to.
     pub delivery: SinkDelivery,
     /// Standard Webhooks secret, `whsec_…`.

@@ -9,7 +9,7 @@ use millrace_domain::{
 };
 use millrace_runtime::{
     config::MaskedSecret,
-    sections::{InternalSettings, QueueSettings, ShutdownSettings},
+    sections::{InternalSettings, QueueSettings, ShutdownSettings, SinksSettings},
     telemetry::LogSettings,
 };
 use millrace_store::Keyring;
@@ -39,6 +39,8 @@ pub struct Settings {
     pub internal: InternalSettings,
     /// Where events may be delivered to.
     pub delivery: Delivery,
+    /// What is said of the types of sink.
+    pub sinks: SinksSettings,
     /// What is kept of deliveries.
     pub logs: Logs,
     /// The operator's listener.
@@ -198,6 +200,7 @@ impl Settings {
         self.internal.check()?;
         self.queue.check()?;
         self.limits.check()?;
+        self.sinks.check()?;
         let control_plane = &self.control_plane;
         let platform_keys = control_plane.platform_keys.iter().enumerate().map(|(at, text)| {
             SecretHash::from_hex(text).ok_or_else(|| {

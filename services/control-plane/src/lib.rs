@@ -144,6 +144,7 @@ pub async fn build(
             commits: commits.clone(),
             policy: checked.policy,
             limit: settings.limits.sinks_per_account,
+            files: settings.sinks.file.root().is_some(),
             deliverers: Deliverers {
                 queue: queue.clone(),
                 partitions: settings.queue.partitions,

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use millrace_domain::{
-    AccountSid, Refusal, Sink, SinkConfiguration, SinkDelivery, SinkSid, SinkStatus, SinkUpdate,
-    destination::DestinationPolicy, sink::check_description,
+    AccountSid, Refusal, Sink, SinkConfiguration, SinkDelivery, SinkSid, SinkStatus, SinkType,
+    SinkUpdate,
+    destination::DestinationPolicy,
+    sink::{Headers, check_description},
 };
 use millrace_proto::v1;
 use millrace_store::{Page, ResourceStore, SinkFilter};
@@ -26,6 +28,7 @@ use crate::{
 pub(crate) struct NewSink {
     pub(crate) description: String,
     pub(crate) configuration: SinkConfiguration,
+    pub(crate) headers: Headers,
     pub(crate) delivery: SinkDelivery,
 }
 
@@ -37,6 +40,8 @@ pub(crate) struct Sinks {
     pub(crate) policy: DestinationPolicy,
     /// Most sinks of an account.
     pub(crate) limit: u32,
+    /// Whether the operator has a place for files.
+    pub(crate) files: bool,
     pub(crate) deliverers: Deliverers,
     /// Where news of sinks is told.
     pub(crate) news: mpsc::Sender<Announcement>,
@@ -49,15 +54,17 @@ impl Sinks {
         account: AccountSid,
         new: NewSink,
     ) -> Result<Committed<Sink>, Failure> {
-        let NewSink { description, configuration, delivery } = new;
+        let NewSink { description, configuration, headers, delivery } = new;
         check_description(&description).map_err(invalid)?;
-        self.check_destination(&configuration).map_err(invalid)?;
+        self.check_place(&configuration).map_err(invalid)?;
+        check_headers(configuration.sink_type(), &headers).map_err(invalid)?;
         let now = random::now();
         let sink = Sink {
             sid: random::sid(),
             account,
             description,
             configuration,
+            headers,
             delivery,
             status: SinkStatus::Active,
             signing_secret: random::signing_secret(),
@@ -109,12 +116,17 @@ impl Sinks {
         if let Some(description) = &update.description {
             check_description(description).map_err(invalid)?;
         }
-        let account = match &update.configuration {
-            None => self.owner(caller, sid).await?,
-            Some(configuration) => {
-                self.check_destination(configuration).map_err(invalid)?;
+        let account = match (&update.configuration, &update.headers) {
+            (None, None) => self.owner(caller, sid).await?,
+            (configuration, headers) => {
                 let sink = self.fetch(caller, sid).await?;
-                check_type(&sink, configuration).map_err(invalid)?;
+                if let Some(configuration) = configuration {
+                    self.check_place(configuration).map_err(invalid)?;
+                    check_type(&sink, configuration).map_err(invalid)?;
+                }
+                if let Some(headers) = headers {
+                    check_headers(sink.configuration.sink_type(), headers).map_err(invalid)?;
+                }
                 sink.account
             }
         };
@@ -160,8 +172,13 @@ impl Sinks {
         }
     }
 
-    fn check_destination(&self, configuration: &SinkConfiguration) -> Result<(), Refusal> {
-        let SinkConfiguration::Webhook { destination, .. } = configuration else { return Ok(()) };
+    /// Checks where the events would go: a URL by the address guard, a file by whether there may be any.
+    fn check_place(&self, configuration: &SinkConfiguration) -> Result<(), Refusal> {
+        if configuration.sink_type() == SinkType::File && !self.files {
+            let message = "cannot be `file` here: the operator has set no `sinks.file.root`";
+            return Err(Refusal::invalid("SinkType", message));
+        }
+        let Some(destination) = configuration.destination() else { return Ok(()) };
         let field = "SinkConfiguration.destination";
         let url = Url::parse(destination.reveal())
             .map_err(|_| Refusal::invalid(field, "is not a URL"))?;
@@ -178,6 +195,15 @@ fn check_type(sink: &Sink, configuration: &SinkConfiguration) -> Result<(), Refu
     let message =
         format!("a {} sink cannot become a {} sink: make another", is.as_str(), wanted.as_str());
     Err(Refusal::invalid("SinkConfiguration", message))
+}
+
+/// Only a sink that is spoken to over HTTP, at a URL of the account's choice, has headers.
+fn check_headers(sink_type: SinkType, headers: &Headers) -> Result<(), Refusal> {
+    if headers.is_empty() || matches!(sink_type, SinkType::Webhook | SinkType::CloudEvents) {
+        return Ok(());
+    }
+    let message = format!("cannot be set: a {} sink has none", sink_type.as_str());
+    Err(Refusal::invalid("Headers", message))
 }
 
 fn invalid(refusal: Refusal) -> Failure {

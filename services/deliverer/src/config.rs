@@ -5,7 +5,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use millrace_domain::{backoff::Backoff, destination::DestinationPolicy};
 use millrace_runtime::{
-    sections::{ControlPlaneSettings, InternalSettings, QueueSettings, ShutdownSettings},
+    sections::{
+        ControlPlaneSettings, InternalSettings, QueueSettings, ShutdownSettings, SinksSettings,
+    },
     telemetry::LogSettings,
 };
 use serde::{Deserialize, Serialize};
@@ -24,6 +26,8 @@ pub struct Settings {
     pub internal: InternalSettings,
     /// How events are delivered.
     pub delivery: DeliverySettings,
+    /// What is said of the types of sink.
+    pub sinks: SinksSettings,
     /// What is told of deliveries.
     pub logs: LogsSettings,
     /// Where `/healthz`, `/readyz` and `/metrics` are.
@@ -172,6 +176,7 @@ impl Settings {
     pub fn check(&self) -> anyhow::Result<()> {
         self.queue.check()?;
         self.internal.check()?;
+        self.sinks.check()?;
         let renew = self.deliverer.renew;
         anyhow::ensure!(
             (Duration::from_secs(1)..=Duration::from_secs(3_600)).contains(&self.deliverer.lease)

@@ -25,7 +25,7 @@ use millrace_queue::{
     redis::{RedisOptions, RedisQueue},
 };
 use millrace_runtime::{Process, Readiness, admin, grpc::standard_routes, server, telemetry};
-use millrace_sinks::{Drivers, HttpOptions};
+use millrace_sinks::Drivers;
 use millrace_watch::{Client, View, Watch};
 use tokio::sync::{Notify, Semaphore};
 use tonic::service::Routes;
@@ -48,6 +48,7 @@ mod clock;
 pub mod config;
 mod context;
 mod cursor;
+mod drivers;
 mod gauges;
 mod grpc;
 mod lane;
@@ -95,12 +96,7 @@ pub async fn build(
     watch: Watch,
     process: &Process,
 ) -> anyhow::Result<Service> {
-    let http = HttpOptions {
-        policy: settings.delivery.policy(),
-        deadline: settings.delivery.timeout,
-        ..HttpOptions::default()
-    };
-    let drivers = Drivers::new(&http)?;
+    let drivers = drivers::of(settings)?;
     build_with(settings, Seams { queue, watch, drivers }, process).await
 }
 

@@ -41,6 +41,7 @@ pub(crate) fn of(configuration: Option<&Configuration>, sid: SinkSid) -> Standin
             sid,
             account: sink.account,
             configuration: sink.configuration.clone(),
+            headers: sink.headers.clone(),
             delivery: sink.delivery,
             auth_token,
             signing_secret: sink.signing_secret.clone(),

@@ -67,7 +67,7 @@ pub(crate) struct DevArgs {
     /// The platform key, at least 16 characters.
     #[arg(long, env = "MILLRACE__DEV__PLATFORM_KEY", hide_env_values = true)]
     pub(crate) platform_key: Option<String>,
-    /// One setting of the sections `delivery`, `limits` and `rest`, such as `delivery.timeout=1s`; may be repeated.
+    /// One setting of the sections `delivery`, `sinks`, `limits` and `rest`, such as `delivery.timeout=1s`; may be repeated.
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     pub(crate) set: Vec<String>,
     /// What to log, such as `info`.
@@ -259,7 +259,7 @@ fn watch(
     Ok(watch)
 }
 
-/// Parts the settings of delivery from those of resources.
+/// Parts the settings of delivery and of types of sink from those of resources.
 ///
 /// # Errors
 /// A setting of another section.
@@ -268,11 +268,11 @@ fn sections(set: &[String]) -> anyhow::Result<(Vec<String>, Vec<String>)> {
         sections.iter().any(|section| setting.starts_with(&format!("{section}.")))
     };
     let (delivery, rest): (Vec<_>, Vec<_>) =
-        set.iter().cloned().partition(|setting| of(setting, &["delivery"]));
+        set.iter().cloned().partition(|setting| of(setting, &["delivery", "sinks"]));
     if let Some(other) = rest.iter().find(|setting| !of(setting, &RESOURCE_SECTIONS)) {
         let key = other.split_once('=').map_or(other.as_str(), |(key, _)| key);
         anyhow::bail!(
-            "`--set {key}`: `dev` takes settings of the sections `delivery`, `{}` only",
+            "`--set {key}`: `dev` takes settings of the sections `delivery`, `sinks`, `{}` only",
             RESOURCE_SECTIONS.join("`, `")
         );
     }
@@ -304,6 +304,7 @@ fn control_plane_settings(
     settings.queue.partitions = PARTITIONS;
     settings.delivery.allow_http = deliverer.delivery.allow_http;
     settings.delivery.allow_cidrs.clone_from(&deliverer.delivery.allow_cidrs);
+    settings.sinks = deliverer.sinks.clone();
     Ok(settings)
 }
 
@@ -393,7 +394,7 @@ mod tests {
     fn a_setting_that_would_not_hold_is_refused() {
         for wrong in ["shutdown.grace=1s", "queue.partitions=2", "log.filter=info"] {
             let error = sections(&[wrong.to_owned()]).expect_err("not of dev").to_string();
-            assert!(error.contains("`delivery`, `limits`, `rest` only"), "{error}");
+            assert!(error.contains("`delivery`, `sinks`, `limits`, `rest` only"), "{error}");
         }
     }
 }

@@ -8,7 +8,7 @@ use super::source::Given;
 pub const ENV_PREFIX: &str = "MILLRACE__";
 
 /// Sections of all processes and of the client commands: a process leaves those alone that it does not have.
-const SECTIONS: [&str; 16] = [
+const SECTIONS: [&str; 17] = [
     "admin",
     "client",
     "control_plane",
@@ -25,6 +25,7 @@ const SECTIONS: [&str; 16] = [
     "router",
     "seal",
     "shutdown",
+    "sinks",
 ];
 
 /// Keys of sections that processes have in part: `control_plane` is one thing to itself and another to those who watch it,

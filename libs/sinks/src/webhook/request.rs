@@ -47,7 +47,8 @@ pub(super) fn render(
     let mut url = Url::parse(destination.reveal())
         .map_err(|error| format!("the destination is not a URL: {error}"))?;
     let mut headers = HeaderMap::with_capacity(8);
-    let secrets = take_userinfo(&mut url, &mut headers)?;
+    let mut secrets = take_userinfo(&mut url, &mut headers)?;
+    put_headers(sink, &mut headers, &mut secrets)?;
     url.set_fragment(None);
     let (body, url) = match method {
         WebhookMethod::Post => {
@@ -107,6 +108,23 @@ fn take_userinfo(url: &mut Url, headers: &mut HeaderMap) -> Result<Vec<String>, 
     let secret = if password.is_empty() { user } else { password };
     let decoded = percent_decode_str(&secret).decode_utf8_lossy().into_owned();
     Ok(vec![encoded, decoded, secret])
+}
+
+/// Adds what the account wants its requests to carry; an `Authorization` of these wins over that of the URL.
+fn put_headers(
+    sink: &SinkSpec,
+    headers: &mut HeaderMap,
+    secrets: &mut Vec<String>,
+) -> Result<(), String> {
+    for (name, value) in sink.headers.iter() {
+        let unusable = || format!("the header `{name}` cannot be sent");
+        let key = HeaderName::try_from(name).map_err(|_| unusable())?;
+        let mut sent = HeaderValue::try_from(value.reveal()).map_err(|_| unusable())?;
+        sent.set_sensitive(true);
+        headers.insert(key, sent);
+        secrets.push(value.reveal().to_owned());
+    }
+    Ok(())
 }
 
 /// What both signatures are about.

@@ -12,9 +12,10 @@ use std::{
 use bytes::Bytes;
 use millrace_domain::{
     AccountSid, Secret, SinkConfiguration, SinkDelivery, SinkSid, SinkType,
-    destination::DestinationPolicy, sink::WebhookMethod,
+    destination::DestinationPolicy,
+    sink::{Headers, WebhookMethod},
 };
-use millrace_sinks::{Attempt, Delivery, Driver, Drivers, HttpOptions, SinkSpec};
+use millrace_sinks::{Attempt, Delivery, Driver, Drivers, HttpOptions, Options, SinkSpec};
 use millrace_testkit::receiver::Receiver;
 
 const AUTH_TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -33,7 +34,8 @@ fn options() -> HttpOptions {
 }
 
 fn driver(options: &HttpOptions) -> Arc<dyn Driver> {
-    Arc::clone(Drivers::new(options).expect("usable options").of(SinkType::Webhook))
+    let options = Options { http: options.clone() };
+    Arc::clone(Drivers::new(&options).expect("usable options").of(SinkType::Webhook))
 }
 
 fn sink(url: &str, method: WebhookMethod) -> SinkSpec {
@@ -45,6 +47,7 @@ fn sink(url: &str, method: WebhookMethod) -> SinkSpec {
             method,
             batch_events: true,
         },
+        headers: Headers::default(),
         delivery: SinkDelivery::default(),
         auth_token: Secret::new(AUTH_TOKEN),
         signing_secret: Secret::new(SIGNING_SECRET),

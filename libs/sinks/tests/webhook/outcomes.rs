@@ -7,7 +7,7 @@ use millrace_domain::{
     outcome::{Outcome, Reason},
     sink::WebhookMethod,
 };
-use millrace_sinks::{Attempt, Drivers};
+use millrace_sinks::{Attempt, Drivers, Options};
 use millrace_testkit::receiver::{Answer, Receiver};
 use tokio::net::TcpListener;
 
@@ -206,10 +206,10 @@ async fn an_event_too_large_for_a_url_is_discarded() {
 #[tokio::test]
 async fn a_type_without_a_driver_is_discarded() {
     let mut sink = post("http://127.0.0.1:1/");
-    sink.configuration =
-        SinkConfiguration::Segment { write_key: millrace_domain::Secret::new("hunter2") };
-    let drivers = Drivers::new(&options()).expect("usable options");
-    let attempt = drivers.of(SinkType::Segment).deliver(&sink, &[event("EZ1")], NOW).await;
+    sink.configuration = SinkConfiguration::File { path: "a.jsonl".to_owned() };
+    let options = Options { http: options() };
+    let drivers = Drivers::new(&options).expect("usable options");
+    let attempt = drivers.of(SinkType::File).deliver(&sink, &[event("EZ1")], NOW).await;
     assert_eq!(attempt.outcomes, discard(Reason::Configuration));
-    assert!(attempt.detail.contains("`segment`"), "{}", attempt.detail);
+    assert!(attempt.detail.contains("`file`"), "{}", attempt.detail);
 }

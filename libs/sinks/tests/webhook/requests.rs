@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use millrace_domain::{Secret, outcome::Outcome, sink::WebhookMethod};
+use millrace_domain::{
+    Secret,
+    outcome::Outcome,
+    sink::{Headers, WebhookMethod},
+};
 use millrace_sinks::{BatchLimits, Delivery, SinkSpec};
 use millrace_testkit::receiver::{Answer, Receiver};
 
@@ -34,6 +38,23 @@ async fn one_event_is_an_array_of_one_signed_twice() {
     }
     assert_eq!(request.header("authorization"), None);
     assert_eq!(request.header("traceparent"), None);
+}
+
+#[tokio::test]
+async fn headers_of_the_account_are_sent_and_shown_to_nobody() {
+    let receiver = checking("/events").await;
+    receiver.answer("/events", Answer::status(400).body("you sent hunter2"));
+    let url = receiver.url("/events").replacen("://", "://u:p@", 1);
+    let headers = [("X-Api-Key", "hunter2"), ("Authorization", "Bearer b")];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let sink = SinkSpec { headers: Headers::checked(headers).expect("headers"), ..post(&url) };
+    let attempt = driver(&options()).deliver(&sink, &[event("EZ1")], NOW).await;
+    assert_eq!(attempt.detail, "you sent [redacted]");
+    assert!(!format!("{sink:?}").contains("hunter2"), "{sink:?}");
+    assert_signed(&receiver);
+    let request = &receiver.requests()[0];
+    assert_eq!(request.header("x-api-key"), Some("hunter2"));
+    assert_eq!(request.header("authorization"), Some("Bearer b"), "it wins over the URL's");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use millrace_domain::{
     SinkConfiguration, SinkDelivery, SinkSid, SinkStatus, SinkUpdate, SubscribedEvent,
     Subscription, SubscriptionSid, Timestamp,
     schema::{EventType, EventTypeStatus, SchemaVersion},
-    sink::WebhookMethod,
+    sink::{Headers, WebhookMethod},
 };
 use serde_json::Value;
 
@@ -59,6 +59,8 @@ pub fn sink(id: u128, account: &Account) -> Sink {
             method: WebhookMethod::Post,
             batch_events: true,
         },
+        headers: Headers::checked([("X-Api-Key".to_owned(), format!("{SECRET}-header"))])
+            .expect("headers"),
         delivery: SinkDelivery { rate_limit: NonZeroU32::new(7), ..SinkDelivery::default() },
         status: SinkStatus::Active,
         signing_secret: Secret::new(format!("{SECRET}-whsec-{id}")),

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use millrace_domain::{Sink, SinkDelivery, SinkStatus, SinkUpdate};
+use millrace_domain::{Sink, SinkDelivery, SinkStatus, SinkUpdate, sink::Headers};
 
 use super::{
     Backend,
@@ -41,10 +41,12 @@ pub(super) async fn change_in_part(backend: &dyn Backend) {
     let (one, two) = (NonZeroU32::MIN, NonZeroU32::new(2));
     let week = Duration::from_secs(7 * 24 * 3600);
     let moved = make::sink(2, &make::account(1)).configuration;
+    let headers = Headers::parse(r#"{"Authorization":"Bearer x"}"#).expect("headers");
     let updates = [
         SinkUpdate { paused: Some(true), rate_limit: Some(two), ..SinkUpdate::default() },
         SinkUpdate { window: Some(Some(week)), ..SinkUpdate::default() },
         SinkUpdate { configuration: Some(moved), ..SinkUpdate::default() },
+        SinkUpdate { headers: Some(headers), ..SinkUpdate::default() },
         SinkUpdate { max_concurrency: Some(Some(one)), ..SinkUpdate::default() },
         SinkUpdate { paused: Some(false), rate_limit: Some(None), ..make::described("x") },
     ];

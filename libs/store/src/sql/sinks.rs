@@ -2,7 +2,7 @@
 
 use millrace_domain::{
     AccountSid, ConfigVersion, Secret, Sink, SinkConfiguration, SinkSid, SinkStatus, SinkUpdate,
-    Timestamp,
+    Timestamp, sink::Headers,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::{AnyConnection, AssertSqlSafe, Row as _, any::AnyRow};
@@ -18,6 +18,8 @@ use crate::{Changed, Error, Keyring, Page, Resource, SinkFilter};
 #[derive(Serialize, Deserialize)]
 struct Sealed {
     configuration: SinkConfiguration,
+    #[serde(default)]
+    headers: Headers,
     signing_secret: Secret,
 }
 
@@ -36,13 +38,14 @@ fn sink_of(row: &AnyRow, keyring: &Keyring) -> Result<Sink, Fault> {
     let sid = rows::parsed(row, "sid")?;
     let place = place(sid);
     let sealed: &[u8] = row.try_get("sealed")?;
-    let Sealed { configuration, signing_secret } =
+    let Sealed { configuration, headers, signing_secret } =
         rows::opened(&place, &keyring.open(&place, sealed)?)?;
     Ok(Sink {
         sid,
         account: rows::parsed(row, "account")?,
         description: row.try_get("description")?,
         configuration,
+        headers,
         delivery: rows::json(row, "delivery")?,
         status: rows::word(row, "status")?,
         signing_secret,
@@ -77,6 +80,7 @@ pub(super) async fn create(
 fn seal(sink: &Sink, keyring: &Keyring) -> Result<Vec<u8>, Fault> {
     let plain = rows::json_bytes(&Sealed {
         configuration: sink.configuration.clone(),
+        headers: sink.headers.clone(),
         signing_secret: sink.signing_secret.clone(),
     })?;
     Ok(keyring.seal(&place(sink.sid), &plain))

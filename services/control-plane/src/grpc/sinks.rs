@@ -1,7 +1,7 @@
 //! `millrace.v1.SinkService`.
 
-use millrace_domain::{Refusal, Sink, SinkConfiguration, SinkSid, SinkUpdate};
-use millrace_proto::v1::{self, sink::Configuration, sink_service_server::SinkService};
+use millrace_domain::{Refusal, Sink, SinkConfiguration, SinkSid, SinkType, SinkUpdate};
+use millrace_proto::v1::{self, sink_service_server::SinkService};
 use millrace_store::SinkFilter;
 use tonic::{Request, Response, Status};
 
@@ -11,10 +11,11 @@ use crate::{
     status::{Failure, code},
 };
 
-/// How gRPC spells REST's fields.
-const NAMES: [(&str, &str); 5] = [
+/// How gRPC spells REST's fields, those of configurations apart: their names have the type in them.
+const NAMES: [(&str, &str); 6] = [
     ("Description", "sink.description"),
-    ("SinkConfiguration", "sink.webhook"),
+    ("SinkType", "sink.configuration"),
+    ("Headers", "sink.headers"),
     ("RateLimit", "sink.rate_limit"),
     ("MaxConcurrency", "sink.max_concurrency"),
     ("DeliveryWindow", "sink.delivery_window"),
@@ -31,8 +32,9 @@ impl SinkService for Face {
             let named = optional_sid("sink.account_sid", &sink.account_sid)?;
             let account = caller.account("sink.account_sid", named)?;
             let new = new_sink(sink)?;
+            let sink_type = new.configuration.sink_type();
             let created = self.app.sinks.create(account, new).await;
-            let done = created.map_err(|failure| failure.spelt(&NAMES))?;
+            let done = created.map_err(|failure| spelt(failure, Some(sink_type)))?;
             Ok(committed(done, |sink| v1::CreateSinkResponse { sink: Some((&sink).into()) }))
         })
         .await
@@ -91,8 +93,9 @@ impl SinkService for Face {
             let sink = required("sink", request.sink)?;
             let sid = sid("sink.sid", &sink.sid)?;
             let update = update(&sink, request.update_mask.as_ref())?;
+            let sink_type = update.configuration.as_ref().map(SinkConfiguration::sink_type);
             let updated = self.app.sinks.update(caller, sid, &update).await;
-            let done = updated.map_err(|failure| failure.spelt(&NAMES))?;
+            let done = updated.map_err(|failure| spelt(failure, sink_type))?;
             Ok(committed(done, |sink| v1::UpdateSinkResponse { sink: Some((&sink).into()) }))
         })
         .await
@@ -112,9 +115,10 @@ impl SinkService for Face {
 
 fn new_sink(sink: v1::Sink) -> Result<NewSink, Failure> {
     let delivery = sink.checked_delivery().map_err(refused)?;
+    let headers = sink.checked_headers().map_err(refused)?;
     let configuration = required("sink.configuration", sink.configuration)?;
     let configuration = SinkConfiguration::try_from(&configuration).map_err(refused)?;
-    Ok(NewSink { description: sink.description, configuration, delivery })
+    Ok(NewSink { description: sink.description, configuration, headers, delivery })
 }
 
 /// The new values that the mask names; an empty one means the description.
@@ -127,7 +131,8 @@ fn update(sink: &v1::Sink, mask: Option<&prost_types::FieldMask>) -> Result<Sink
     for path in paths {
         match path.as_str() {
             "description" => update.description = Some(sink.description.clone()),
-            "webhook" | "kinesis" | "segment" => {
+            "headers" => update.headers = Some(sink.checked_headers().map_err(refused)?),
+            path if SinkType::ALL.iter().any(|known| known.as_str() == path) => {
                 update.configuration = Some(configuration(sink, path)?);
             }
             "paused" => update.paused = Some(sink.paused),
@@ -149,17 +154,18 @@ fn update(sink: &v1::Sink, mask: Option<&prost_types::FieldMask>) -> Result<Sink
 
 /// The configuration that a path of the mask names.
 fn configuration(sink: &v1::Sink, path: &str) -> Result<SinkConfiguration, Failure> {
-    let named = match &sink.configuration {
-        Some(found @ Configuration::Webhook(_)) if path == "webhook" => Some(found),
-        Some(found @ Configuration::Kinesis(_)) if path == "kinesis" => Some(found),
-        Some(found @ Configuration::Segment(_)) if path == "segment" => Some(found),
-        _ => None,
-    };
+    let named = sink.configuration.as_ref().filter(|found| found.sink_type().as_str() == path);
     let named = required(&format!("sink.{path}"), named)?;
     SinkConfiguration::try_from(named).map_err(refused)
 }
 
 /// A refusal of the domain in gRPC's words.
 fn refused(refusal: Refusal) -> Failure {
-    Failure::refused(code::SINK_INVALID, refusal).spelt(&NAMES)
+    spelt(Failure::refused(code::SINK_INVALID, refusal), None)
+}
+
+/// A failure in gRPC's words, where it is about a sink of a type.
+fn spelt(failure: Failure, sink_type: Option<SinkType>) -> Failure {
+    let place = sink_type.map_or("configuration", SinkType::as_str);
+    failure.spelt(&NAMES).spelt(&[("SinkConfiguration", &format!("sink.{place}"))])
 }

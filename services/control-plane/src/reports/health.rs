@@ -207,7 +207,8 @@ fn news(
 #[cfg(test)]
 mod tests {
     use millrace_domain::{
-        Account, AccountStatus, Secret, Sink, SinkConfiguration, SinkDelivery, sink::WebhookMethod,
+        Account, AccountStatus, Secret, Sink, SinkConfiguration, SinkDelivery,
+        sink::{Headers, WebhookMethod},
     };
     use millrace_store::{
         Keyring,
@@ -244,6 +245,7 @@ mod tests {
                 method: WebhookMethod::Post,
                 batch_events: false,
             },
+            headers: Headers::default(),
             status: SinkStatus::Active,
             delivery: SinkDelivery {
                 window: Some(Duration::from_secs(60)),

@@ -1,15 +1,18 @@
-//! What a sink asks of delivery, as parameters and as fields: `Paused`, `RateLimit`, `MaxConcurrency` and
-//! `DeliveryWindow` extend `events/v1`. An empty value asks for nothing; an answer has only what is set.
+//! What a sink asks of delivery, as parameters and as fields: `Paused`, `RateLimit`, `MaxConcurrency`, `DeliveryWindow` and
+//! `Headers` extend `events/v1`. An empty value asks for nothing; an answer has only what is set.
 
 use std::{num::NonZeroU32, time::Duration};
 
 use millrace_domain::{
     Refusal, SinkDelivery, SinkUpdate,
-    sink::delivery::{check_delivery_window, check_max_concurrency, check_rate_limit},
+    sink::{
+        Headers,
+        delivery::{check_delivery_window, check_max_concurrency, check_rate_limit},
+    },
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::form::Fields;
+use super::{form::Fields, mask::MASK};
 use crate::status::{Failure, code};
 
 /// The settings of a new sink.
@@ -37,6 +40,26 @@ pub(super) fn update(form: &Fields) -> Result<SinkUpdate, Failure> {
         window: given(form, "DeliveryWindow", window)?,
         ..SinkUpdate::default()
     })
+}
+
+/// The headers that a form names: a JSON object, all of them; empty: none.
+pub(super) fn headers(form: &Fields) -> Result<Option<Headers>, Failure> {
+    let headers = form.one("Headers")?.map(Headers::parse).transpose();
+    let headers = headers.map_err(|refusal| Failure::refused(code::SINK_INVALID, refusal))?;
+    let masked = headers.iter().flat_map(Headers::iter).find(|(_, value)| value.reveal() == MASK);
+    if let Some((name, _)) = masked {
+        let message = "has the mask of a value: give the value itself, or leave `Headers` out";
+        return Err(Failure::invalid(code::SINK_INVALID, format!("Headers.{name}"), message));
+    }
+    Ok(headers)
+}
+
+/// Adds the names of headers to the JSON of a sink. Their values are secret: gRPC shows them.
+pub(super) fn show_headers(headers: &Headers, sink: &mut Value) {
+    if !headers.is_empty() {
+        let masked = headers.iter().map(|(name, _)| (name.to_owned(), MASK.into()));
+        sink["headers"] = Value::Object(masked.collect::<Map<_, _>>());
+    }
 }
 
 /// Adds what is set to the JSON of a sink.

@@ -7,7 +7,7 @@ use url::Url;
 use crate::status::{Failure, code};
 
 /// In place of a secret.
-const MASK: &str = "***";
+pub(super) const MASK: &str = "***";
 /// The settings of a sink that are secret as a whole.
 const SECRET_KEYS: [&str; 2] = ["write_key", "external_id"];
 

@@ -36,7 +36,8 @@ pub(super) async fn create(
     let configuration = SinkConfiguration::parse(sink_type, configuration)
         .map_err(|refusal| Failure::refused(code::SINK_INVALID, refusal))?;
     let delivery = delivery::settings(&form)?;
-    let new = NewSink { description: description.to_owned(), configuration, delivery };
+    let headers = delivery::headers(&form)?.unwrap_or_default();
+    let new = NewSink { description: description.to_owned(), configuration, headers, delivery };
     let done = app.sinks.create(account, new).await?;
     Ok(committed(done.version, answer(StatusCode::CREATED, render(&app, &base, &done.value))))
 }
@@ -74,6 +75,7 @@ pub(super) async fn update(
 ) -> Answer {
     let sid = parse_sid(&sid)?;
     let mut update = delivery::update(&form)?;
+    update.headers = delivery::headers(&form)?;
     update.description = form.one("Description")?.map(str::to_owned);
     if let Some(configuration) = form.one("SinkConfiguration")? {
         let sink = app.sinks.fetch(caller, sid).await?;
@@ -183,5 +185,6 @@ fn render(app: &App, base: &Base, sink: &Sink) -> Value {
         "url": url,
     });
     delivery::show(&sink.delivery, &mut shown);
+    delivery::show_headers(&sink.headers, &mut shown);
     shown
 }

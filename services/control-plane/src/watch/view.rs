@@ -111,6 +111,10 @@ impl View {
             shown.configuration_json =
                 serde_json::to_string(&sink.configuration).expect("a configuration is JSON");
             shown.signing_secret = sink.signing_secret.reveal().to_owned();
+            if !sink.headers.is_empty() {
+                shown.headers_json =
+                    serde_json::to_string(&sink.headers).expect("headers are JSON");
+            }
             show_delivery(&sink.delivery, &mut shown);
         }
         shown

@@ -44,8 +44,17 @@ pub(crate) fn check(method: &Method, path: &str, status: StatusCode, body: &Valu
     }
     let official = operation(&OFFICIAL, method, path);
     if let Some(operation) = official.filter(|_| status.is_success()) {
-        fits(&OFFICIAL, operation, status, body);
+        fits(&OFFICIAL, operation, status, &without_our_types(body));
     }
+}
+
+/// A sink of a type of ours as one of Twilio's: these are the one thing that their document lacks.
+fn without_our_types(body: &Value) -> Value {
+    let mut body = body.clone();
+    if matches!(body["sink_type"].as_str(), Some("cloudevents" | "file")) {
+        body["sink_type"] = "webhook".into();
+    }
+    body
 }
 
 fn fits(document: &Value, operation: &Value, status: StatusCode, body: &Value) {

@@ -15,4 +15,5 @@ mod quarantine;
 mod refusals;
 mod rest;
 mod sink_settings;
+mod sink_types;
 mod watch;

@@ -8,9 +8,7 @@ use v1::sink::Configuration;
 /// A sink, secrets included: it is the caller's own.
 pub(crate) fn sink(sink: &v1::Sink) -> Value {
     let (sink_type, configuration) = match &sink.configuration {
-        Some(configuration) => {
-            (Value::from(type_of(configuration)), configuration_json(configuration))
-        }
+        Some(configuration) => (Value::from(type_of(configuration)), configuration.to_json()),
         None => (Value::Null, Value::Null),
     };
     let mut json = json!({
@@ -30,6 +28,7 @@ pub(crate) fn sink(sink: &v1::Sink) -> Value {
         ("rate_limit", set(sink.rate_limit)),
         ("max_concurrency", set(sink.max_concurrency)),
         ("delivery_window", sink.delivery_window.map(|window| window.seconds.into())),
+        ("headers", (!sink.headers.is_empty()).then(|| json!(sink.headers))),
     ];
     for (name, value) in settings {
         if let Some(value) = value {
@@ -76,6 +75,8 @@ pub(crate) fn type_of(configuration: &Configuration) -> &'static str {
         Configuration::Webhook(_) => "webhook",
         Configuration::Kinesis(_) => "kinesis",
         Configuration::Segment(_) => "segment",
+        Configuration::Cloudevents(_) => "cloudevents",
+        Configuration::File(_) => "file",
     }
 }
 
@@ -84,7 +85,12 @@ pub(crate) fn destination(sink: &v1::Sink) -> String {
     match &sink.configuration {
         Some(Configuration::Webhook(webhook)) => without_password(&webhook.destination),
         Some(Configuration::Kinesis(kinesis)) => kinesis.arn.clone(),
-        Some(Configuration::Segment(_)) | None => String::new(),
+        Some(Configuration::Cloudevents(receiver)) => without_password(&receiver.destination),
+        Some(Configuration::File(file)) => file.path.clone(),
+        Some(Configuration::Segment(segment)) => {
+            word(segment.region().as_str_name(), "SEGMENT_REGION_")
+        }
+        None => String::new(),
     }
 }
 
@@ -97,20 +103,6 @@ pub(crate) fn word(name: &str, prefix: &str) -> String {
 pub(crate) fn time(time: Option<&prost_types::Timestamp>) -> String {
     time.map(|t| Timestamp::from_millis(t.seconds.saturating_mul(1_000)).to_rfc3339_seconds())
         .unwrap_or_default()
-}
-
-fn configuration_json(configuration: &Configuration) -> Value {
-    match configuration {
-        Configuration::Webhook(webhook) => json!({
-            "destination": webhook.destination,
-            "method": word(webhook.method().as_str_name(), "WEBHOOK_METHOD_").to_ascii_uppercase(),
-            "batch_events": webhook.batch_events,
-        }),
-        Configuration::Kinesis(kinesis) => json!({
-            "arn": kinesis.arn, "role_arn": kinesis.role_arn, "external_id": kinesis.external_id,
-        }),
-        Configuration::Segment(segment) => json!({ "write_key": segment.write_key }),
-    }
 }
 
 fn without_password(destination: &str) -> String {

@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::ValueEnum;
+use millrace_domain::SinkConfiguration;
 use millrace_proto::v1::{
     self, sink::Configuration, sink_service_client::SinkServiceClient as Client,
 };
-use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::client::{
@@ -20,10 +20,11 @@ use crate::client::{
 };
 
 mod delivery;
+mod headers;
 mod status;
 mod update;
 
-use self::{delivery::LimitsArgs, status::StatusArgs, update::UpdateArgs};
+use self::{delivery::LimitsArgs, headers::HeaderArgs, status::StatusArgs, update::UpdateArgs};
 
 /// Create, list, show, change and delete sinks: where events are delivered; see what they got and did not get.
 #[derive(clap::Args)]
@@ -41,6 +42,8 @@ const EXAMPLES: &str = "\
 Examples:
   millrace sinks create --webhook https://example.com/events --batch --description 'billing'
   millrace sinks create --type webhook --configuration '{\"destination\":\"https://example.com\",\"method\":\"GET\"}' --description 'by query'
+  millrace sinks create --type kinesis --configuration '{\"arn\":\"arn:aws:kinesis:…\",\"role_arn\":\"arn:aws:iam::…\",\"external_id\":\"…\"}' --description 'lake'
+  millrace sinks create --webhook https://example.com/events --header 'X-Api-Key: …' --description 'billing'
   millrace sinks list --in-use --json
   millrace sinks update DG… --rate-limit 50 --delivery-window 24h
   millrace sinks update DG… --paused
@@ -107,6 +110,8 @@ struct CreateArgs {
     #[arg(long)]
     paused: bool,
     #[command(flatten)]
+    headers: HeaderArgs,
+    #[command(flatten)]
     limits: LimitsArgs,
 }
 
@@ -132,6 +137,21 @@ enum TypeArg {
     Webhook,
     Kinesis,
     Segment,
+    #[value(name = "cloudevents")]
+    CloudEvents,
+    File,
+}
+
+impl TypeArg {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Kinesis => "kinesis",
+            Self::Segment => "segment",
+            Self::CloudEvents => "cloudevents",
+            Self::File => "file",
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -237,66 +257,19 @@ fn new_sink(create: &CreateArgs) -> anyhow::Result<v1::Sink> {
         paused: create.paused,
         ..v1::Sink::default()
     };
+    create.headers.apply(&mut sink);
     create.limits.apply(&mut sink);
     Ok(sink)
 }
 
-/// Reads `SinkConfiguration`. Whether its values are right is for the server to say.
+/// Reads `SinkConfiguration` by the rules that the server has too.
 fn configuration(sink_type: TypeArg, json: &str) -> anyhow::Result<Configuration> {
-    Ok(match sink_type {
-        TypeArg::Webhook => {
-            let webhook: Webhook = read(json)?;
-            let method = match webhook.method.as_deref().map(str::to_ascii_uppercase).as_deref() {
-                None | Some("POST") => v1::WebhookMethod::Post,
-                Some("GET") => v1::WebhookMethod::Get,
-                Some(other) => {
-                    anyhow::bail!(
-                        "--configuration: `method` must be `POST` or `GET`, not `{other}`"
-                    )
-                }
-            };
-            Configuration::Webhook(v1::WebhookConfiguration {
-                destination: webhook.destination,
-                method: method.into(),
-                batch_events: webhook.batch_events,
-            })
-        }
-        TypeArg::Kinesis => {
-            let Kinesis { arn, role_arn, external_id } = read(json)?;
-            Configuration::Kinesis(v1::KinesisConfiguration { arn, role_arn, external_id })
-        }
-        TypeArg::Segment => {
-            let Segment { write_key } = read(json)?;
-            Configuration::Segment(v1::SegmentConfiguration { write_key })
-        }
-    })
-}
-
-fn read<T: DeserializeOwned>(json: &str) -> anyhow::Result<T> {
-    serde_json::from_str(json).context("--configuration is not a configuration of this --type")
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Webhook {
-    destination: String,
-    method: Option<String>,
-    #[serde(default)]
-    batch_events: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Kinesis {
-    arn: String,
-    role_arn: String,
-    external_id: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Segment {
-    write_key: String,
+    let read = SinkConfiguration::parse(sink_type.word(), json);
+    let read = read.map_err(|refusal| {
+        let field = refusal.field.replacen("SinkConfiguration", "--configuration", 1);
+        anyhow::anyhow!("{field}: {}", refusal.message)
+    })?;
+    Ok((&read).into())
 }
 
 fn show(output: &OutputArgs, sink: Option<v1::Sink>) -> anyhow::Result<()> {
@@ -312,6 +285,7 @@ fn show(output: &OutputArgs, sink: Option<v1::Sink>) -> anyhow::Result<()> {
         ("configuration", json["sink_configuration"].to_string()),
         ("status", shape::word(sink.status().as_str_name(), "SINK_STATUS_")),
     ];
+    fields.extend(headers::field(&sink));
     fields.extend(delivery::fields(&sink));
     fields.extend([
         ("signing secret", sink.signing_secret.clone()),
@@ -355,13 +329,13 @@ mod tests {
         );
         let Configuration::Webhook(webhook) = read.expect("valid") else { panic!("a webhook") };
         assert_eq!((webhook.method(), webhook.batch_events), (v1::WebhookMethod::Get, true));
-        let kinesis = r#"{"arn":"a","role_arn":"r","external_id":"e"}"#;
-        assert!(configuration(TypeArg::Kinesis, kinesis).is_ok());
-        assert!(configuration(TypeArg::Segment, r#"{"write_key":"w"}"#).is_ok());
+        assert!(configuration(TypeArg::Segment, r#"{"write_key":"abcdefghij"}"#).is_ok());
+        assert!(configuration(TypeArg::File, r#"{"path":"a.jsonl"}"#).is_ok());
         for wrong in ["{", "[]", "{}", r#"{"destination":"x","retries":3}"#] {
             assert!(configuration(TypeArg::Webhook, wrong).is_err(), "{wrong}");
         }
-        let error = configuration(TypeArg::Segment, r#"{"key":"w"}"#).expect_err("unknown key");
-        assert!(format!("{error:#}").contains("`key`"), "{error:#}");
+        let error = configuration(TypeArg::Segment, r#"{"write_key":"abcdefghij","key":"w"}"#);
+        let error = error.expect_err("unknown key");
+        assert!(format!("{error:#}").starts_with("--configuration.key: "), "{error:#}");
     }
 }

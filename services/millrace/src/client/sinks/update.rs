@@ -5,7 +5,7 @@ use millrace_proto::v1::{
     self, sink::Configuration, sink_service_client::SinkServiceClient as Client,
 };
 
-use super::{MethodArg, TypeArg, configuration, delivery::LimitsArgs};
+use super::{MethodArg, TypeArg, configuration, delivery::LimitsArgs, headers::HeaderArgs};
 use crate::client::{connection::Connection, failure::explain, shape};
 
 #[derive(clap::Args)]
@@ -34,6 +34,11 @@ pub(super) struct UpdateArgs {
     /// Send again after `--paused`, what was kept included.
     #[arg(long)]
     resume: bool,
+    #[command(flatten)]
+    headers: HeaderArgs,
+    /// Send no headers of your own any more.
+    #[arg(long, conflicts_with = "header")]
+    no_headers: bool,
     #[command(flatten)]
     limits: LimitsArgs,
 }
@@ -65,6 +70,9 @@ impl UpdateArgs {
     fn simple(&self) -> (v1::Sink, Vec<&'static str>) {
         let mut sink = v1::Sink { sid: self.sid.clone(), ..v1::Sink::default() };
         let mut paths = self.limits.apply(&mut sink);
+        if self.headers.apply(&mut sink) || self.no_headers {
+            paths.push("headers");
+        }
         if let Some(description) = &self.description {
             sink.description.clone_from(description);
             paths.push("description");
@@ -88,6 +96,8 @@ impl UpdateArgs {
                 Configuration::Webhook(_) => TypeArg::Webhook,
                 Configuration::Kinesis(_) => TypeArg::Kinesis,
                 Configuration::Segment(_) => TypeArg::Segment,
+                Configuration::Cloudevents(_) => TypeArg::CloudEvents,
+                Configuration::File(_) => TypeArg::File,
             };
             return configuration(sink_type, json);
         }
