@@ -1,14 +1,20 @@
 //! The services as commands of the one binary, and what an installation needs before them.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, Subcommand};
 use millrace_domain::Secret;
 use millrace_runtime::config::{self, MaskedSecret, SettingsArgs};
-use millrace_store::Keyring;
+use millrace_store::{Keyring, OpenError};
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
 
 use crate::dev::random_hex;
+
+/// Pause between tries to reach the database.
+const WAIT_PAUSE: Duration = Duration::from_secs(1);
+/// Longest wait for the answer of a service.
+const READY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The services, and what an installation needs.
 #[derive(Subcommand)]
@@ -21,6 +27,16 @@ pub(crate) enum ServiceCommand {
     Deliverer(SettingsArgs),
     /// Brings the database to this release, or makes a key.
     Migrate(MigrateArgs),
+    /// Asks a service whether it is ready; the exit status tells. For health checks where no other program is.
+    Ready(ReadyArgs),
+}
+
+/// Asks a service whether it is ready.
+#[derive(Args)]
+pub(crate) struct ReadyArgs {
+    /// Its admin address, such as `127.0.0.1:9080`.
+    #[arg(value_name = "HOST:PORT")]
+    admin: String,
 }
 
 /// Brings the database to this release; a repeat does nothing.
@@ -28,6 +44,9 @@ pub(crate) enum ServiceCommand {
 pub(crate) struct MigrateArgs {
     #[command(flatten)]
     settings: SettingsArgs,
+    /// How long to try again while the database does not answer, such as `5m`; without it, not at all.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    wait: Option<Duration>,
     /// Print a new platform key, and its SHA-256 for `control_plane.platform_keys`, and do nothing else.
     #[arg(long)]
     new_platform_key: bool,
@@ -85,6 +104,7 @@ pub(crate) async fn run(command: ServiceCommand) -> anyhow::Result<ExitCode> {
             }
         }
         ServiceCommand::Migrate(args) => migrate(args).await?,
+        ServiceCommand::Ready(args) => ready(&args.admin).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -107,7 +127,34 @@ async fn migrate(args: MigrateArgs) -> anyhow::Result<()> {
         !settings.database.url.is_empty(),
         "wrong setting `database.url`: give the URL of a PostgreSQL database, such as `--set database.url=postgres://user:password@host/millrace`"
     );
-    millrace_store::postgres::migrate(settings.database.url.reveal()).await?;
+    migrate_within(settings.database.url.reveal(), args.wait.unwrap_or_default()).await?;
     println!("the database is up to date");
+    Ok(())
+}
+
+/// Migrates, again and again while the database does not answer, for as long as `wait`.
+async fn migrate_within(url: &str, wait: Duration) -> Result<(), OpenError> {
+    let until = Instant::now() + wait;
+    let mut told = false;
+    loop {
+        let error = match millrace_store::postgres::migrate(url).await {
+            Err(error @ OpenError::Connect { .. }) if Instant::now() < until => error,
+            done => return done,
+        };
+        if !std::mem::replace(&mut told, true) {
+            eprintln!("{:#}; waits for it", anyhow::Error::from(error));
+        }
+        sleep(WAIT_PAUSE).await;
+    }
+}
+
+/// Fails unless the service with this admin address is ready.
+async fn ready(admin: &str) -> anyhow::Result<()> {
+    let client = reqwest::Client::builder().timeout(READY_TIMEOUT).no_proxy().build()?;
+    let response = client.get(format!("http://{admin}/readyz")).send().await?;
+    let is_ready = response.status().is_success();
+    let answer = response.text().await?;
+    anyhow::ensure!(is_ready, "{}", answer.trim_end());
+    println!("{}", answer.trim_end());
     Ok(())
 }
