@@ -50,6 +50,7 @@ async fn read_all(cx: &Context, tenures: &Tenures) {
         match read {
             Ok(entries) => {
                 pause = Duration::ZERO;
+                measure_lag(cx, &entries);
                 hand_over(entries, &serving);
             }
             Err(error) => {
@@ -66,6 +67,13 @@ async fn read_all(cx: &Context, tenures: &Tenures) {
             }
         }
     }
+}
+
+/// Tells how long the oldest of what was read had waited: more deliverers help while it is high.
+fn measure_lag(cx: &Context, entries: &[(Partition, Entry)]) {
+    let oldest = entries.iter().map(|(_, entry)| entry.id.accepted()).min();
+    let lag = oldest.map_or(0.0, |oldest| cx.clock.now().since(oldest).as_secs_f64());
+    metrics::gauge!("millrace_read_lag_seconds").set(lag);
 }
 
 /// Gives each tenure its entries in order, as many as it takes.
