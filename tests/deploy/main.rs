@@ -1,0 +1,16 @@
+//! What is deployed: the Helm chart, the image and `compose.yaml`, by the tools that read them and the binary that they start.
+
+mod chart;
+mod checks;
+mod commands;
+mod documented;
+mod environment;
+mod evaluation;
+mod monitoring;
+mod network;
+mod policy;
+mod refusals;
+mod rendered;
+mod routes;
+mod snapshots;
+mod tools;
