@@ -6,6 +6,7 @@ mod commands;
 mod documented;
 mod environment;
 mod evaluation;
+mod image;
 mod monitoring;
 mod network;
 mod policy;
