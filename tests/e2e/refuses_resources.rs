@@ -170,7 +170,7 @@ async fn wrong_sinks_by_grpc(stack: &Stack) {
         configuration: Some(Configuration::Webhook(webhook)),
         ..Sink::default()
     };
-    let request = CreateSinkRequest { sink: Some(refused) };
+    let request = CreateSinkRequest { sink: Some(refused), ..Default::default() };
     let request = authorized(request, &stack.identity.basic());
     let status = sinks.create_sink(request).await.expect_err("refused");
     assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");

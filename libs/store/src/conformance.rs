@@ -17,6 +17,7 @@ mod changes;
 mod concurrency;
 pub mod logs;
 mod make;
+mod repeats;
 mod sealing;
 mod sinks;
 mod subscriptions;
@@ -68,6 +69,11 @@ const CHECKS: &[(&str, Check)] = &[
     ("a call dropped midway does all or nothing", |b| {
         Box::pin(concurrency::a_dropped_call_does_all_or_nothing(b))
     }),
+    ("requests are answered as the first time", |b| {
+        Box::pin(repeats::are_answered_as_the_first_time(b))
+    }),
+    ("requests are done once whoever races", |b| Box::pin(repeats::are_done_once_whoever_races(b))),
+    ("requests are forgotten after a day", |b| Box::pin(repeats::are_forgotten_after_a_day(b))),
     ("no secret is stored in clear", |b| Box::pin(sealing::hides_every_secret(b))),
     ("keys are rotated", |b| Box::pin(sealing::keys_are_rotated(b))),
 ];

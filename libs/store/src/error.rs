@@ -29,6 +29,9 @@ pub enum Error {
         /// The limit.
         limit: u32,
     },
+    /// A request of this name was done already ([`crate::repeats`]); nothing was done now.
+    #[error("the request was done already")]
+    Repeated,
     /// New subscriptions to a failed sink are refused.
     #[error("the sink is failed")]
     SinkFailed,

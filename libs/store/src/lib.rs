@@ -14,6 +14,7 @@ use millrace_domain::{
 use serde::{Deserialize, Serialize};
 
 use audit::{AuditEntry, AuditQuery, Deed};
+use repeats::{Answered, Name};
 
 pub mod audit;
 #[cfg(feature = "conformance")]
@@ -22,6 +23,7 @@ pub mod error;
 pub mod logs;
 mod migrations;
 pub mod postgres;
+pub mod repeats;
 pub mod seal;
 mod sql;
 pub mod sqlite;
@@ -249,6 +251,11 @@ pub trait ResourceStore: Send + Sync + 'static {
         schema_id: &str,
         page: &Page<u32>,
     ) -> Result<Vec<SchemaVersion>>;
+
+    /// Gives what a request of this name was answered within a day before `now` ([`repeats::once`]).
+    async fn answered(&self, name: &Name, now: Timestamp) -> Result<Option<Answered>>;
+    /// Forgets answers that are older than a day; tells how many.
+    async fn forget_answers(&self, now: Timestamp) -> Result<u64>;
 
     /// Writes into the audit log what is no change of the configuration; changes write their entries themselves. A repeat is
     /// another entry. All or none are written.

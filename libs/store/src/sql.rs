@@ -18,12 +18,14 @@ use self::wake::Wake;
 use crate::{
     Changes, Error, Keyring, Page, Resource, ResourceStore, Result, SinkFilter,
     audit::{AuditEntry, AuditQuery, Deed},
+    repeats::{Answered, Name},
 };
 
 mod accounts;
 mod audit;
 mod catalogue;
 mod changes;
+mod repeats;
 mod rows;
 mod sinks;
 mod subscriptions;
@@ -318,6 +320,14 @@ impl ResourceStore for SqlStore {
     ) -> Result<Vec<SchemaVersion>> {
         let work = catalogue::schema_versions(self, schema_id, page);
         self.call("list schema versions", work).await
+    }
+
+    async fn answered(&self, name: &Name, now: Timestamp) -> Result<Option<Answered>> {
+        self.call("read an answer", repeats::answered(self, name, now)).await
+    }
+
+    async fn forget_answers(&self, now: Timestamp) -> Result<u64> {
+        self.call("forget answers", repeats::forget(self, now)).await
     }
 
     async fn audit(&self, deeds: &[Deed]) -> Result<()> {

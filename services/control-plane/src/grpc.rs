@@ -34,6 +34,7 @@ use crate::{
 mod accounts;
 mod event_types;
 mod logs;
+mod once;
 mod quarantine;
 mod schemas;
 mod sinks;

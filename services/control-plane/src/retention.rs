@@ -1,4 +1,4 @@
-//! What is forgotten in time: tombstones of sinks.
+//! What is forgotten in time: tombstones of sinks, and what named requests were answered.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,6 +29,9 @@ pub(crate) async fn keep_forgetting(
             let kept = i64::try_from(TOMBSTONES_KEPT.as_millis()).expect("8 days");
             let before = Timestamp::from_millis(random::now().as_millis() - kept);
             let forgetting = acting_as(Actor::Process("retention"), store.forget_sinks(before));
+            if let Err(error) = store.forget_answers(random::now()).await {
+                tracing::debug!(%error, "cannot forget answers, tries again");
+            }
             let wait = match forgetting.await {
                 Ok(0) => PERIOD,
                 Ok(forgotten) => {

@@ -186,7 +186,9 @@ impl Maker {
             ..Sink::default()
         };
         let made = SinkServiceClient::new(self.channel.clone())
-            .create_sink(self.authorized(CreateSinkRequest { sink: Some(sink) })?)
+            .create_sink(
+                self.authorized(CreateSinkRequest { sink: Some(sink), ..Default::default() })?,
+            )
             .await
             .context("no sink")?;
         let subscribed = SubscribedEvent { r#type: EVENT_TYPE.to_owned(), schema_version: 0 };
@@ -197,7 +199,8 @@ impl Maker {
             types: vec![subscribed],
             ..Subscription::default()
         };
-        let request = CreateSubscriptionRequest { subscription: Some(subscription) };
+        let request =
+            CreateSubscriptionRequest { subscription: Some(subscription), ..Default::default() };
         SubscriptionServiceClient::new(self.channel.clone())
             .create_subscription(self.authorized(request)?)
             .await

@@ -245,6 +245,7 @@ impl Write<'_> {
         let keyring = self.keyring();
         let before = last_change(self.connection(), &keyring, &about).await?;
         let seq = self.append(changed, about).await?;
+        self.answer(seq, changed).await?;
         record(self.connection(), (seq, changed, before.as_ref())).await
     }
 }

@@ -1,11 +1,13 @@
 //! `millrace.v1.SinkService`.
 
+use std::mem;
+
 use millrace_domain::{Refusal, Sink, SinkConfiguration, SinkSid, SinkType, SinkUpdate};
 use millrace_proto::v1::{self, sink_service_server::SinkService};
-use millrace_store::SinkFilter;
+use millrace_store::{Resource, SinkFilter};
 use tonic::{Request, Response, Status};
 
-use super::{Asked, Face, committed, optional_sid, required, scope, sid};
+use super::{Asked, Face, committed, once::Named, optional_sid, required, scope, sid};
 use crate::{
     sinks::NewSink,
     status::{Failure, code},
@@ -27,15 +29,24 @@ impl SinkService for Face {
         &self,
         request: Request<v1::CreateSinkRequest>,
     ) -> Result<Response<v1::CreateSinkResponse>, Status> {
-        self.within(request, |caller, request| async move {
-            let sink = required("sink", request.sink)?;
-            let named = optional_sid("sink.account_sid", &sink.account_sid)?;
-            let account = caller.account("sink.account_sid", named)?;
-            let new = new_sink(sink)?;
-            let sink_type = new.configuration.sink_type();
-            let created = self.app.sinks.create(account, new).await;
-            let done = created.map_err(|failure| spelt(failure, Some(sink_type)))?;
-            Ok(committed(done, |sink| v1::CreateSinkResponse { sink: Some((&sink).into()) }))
+        self.within(request, |caller, mut request| async move {
+            let id = mem::take(&mut request.request_id);
+            let named = Named::of(caller, id, ("CreateSink", &request))?;
+            let work = async {
+                let sink = required("sink", request.sink)?;
+                let named = optional_sid("sink.account_sid", &sink.account_sid)?;
+                let account = caller.account("sink.account_sid", named)?;
+                let new = new_sink(sink)?;
+                let sink_type = new.configuration.sink_type();
+                let created = self.app.sinks.create(account, new).await;
+                let done = created.map_err(|failure| spelt(failure, Some(sink_type)))?;
+                Ok(committed(done, |sink| answer(&sink)))
+            };
+            let render = |made: &Resource| match made {
+                Resource::Sink(sink) => Some(answer(sink)),
+                _ => None,
+            };
+            self.once(named, render, work).await
         })
         .await
     }
@@ -111,6 +122,10 @@ impl SinkService for Face {
         })
         .await
     }
+}
+
+fn answer(sink: &Sink) -> v1::CreateSinkResponse {
+    v1::CreateSinkResponse { sink: Some(sink.into()) }
 }
 
 fn new_sink(sink: v1::Sink) -> Result<NewSink, Failure> {

@@ -1,11 +1,15 @@
 //! `millrace.v1.SubscriptionService`.
 
+use std::mem;
+
 use millrace_domain::{Subscription, SubscriptionSid};
 use millrace_proto::v1::{self, subscription_service_server::SubscriptionService};
+use millrace_store::Resource;
 use tonic::{Request, Response, Status};
 
-use super::{Asked, Face, check_mask, committed, optional_sid, required, scope, sid};
+use super::{Asked, Face, check_mask, committed, once::Named, optional_sid, required, scope, sid};
 use crate::{
+    auth::Caller,
     status::Failure,
     subscriptions::{NewSubscription, Wanted},
 };
@@ -23,23 +27,14 @@ impl SubscriptionService for Face {
         &self,
         request: Request<v1::CreateSubscriptionRequest>,
     ) -> Result<Response<v1::CreateSubscriptionResponse>, Status> {
-        self.within(request, |caller, request| async move {
-            let asked = required("subscription", request.subscription)?;
-            if let Some(named) = optional_sid("subscription.account_sid", &asked.account_sid)? {
-                caller.account("subscription.account_sid", Some(named))?;
-            }
-            let place = |at: usize| format!("subscription.types[{at}]");
-            let types = asked.types.into_iter().enumerate();
-            let new = NewSubscription {
-                description: asked.description,
-                sink: sid("subscription.sink_sid", &asked.sink_sid)?,
-                types: types.map(|(at, event)| wanted(&place(at), event)).collect(),
+        self.within(request, |caller, mut request| async move {
+            let id = mem::take(&mut request.request_id);
+            let named = Named::of(caller, id, ("CreateSubscription", &request))?;
+            let render = |made: &Resource| match made {
+                Resource::Subscription(subscription) => Some(answer(subscription)),
+                _ => None,
             };
-            let created = self.app.subscriptions.create(caller, new).await;
-            let done = created.map_err(|failure| failure.spelt(&NAMES))?;
-            Ok(committed(done, |subscription| v1::CreateSubscriptionResponse {
-                subscription: Some((&subscription).into()),
-            }))
+            self.once(named, render, self.create(caller, request)).await
         })
         .await
     }
@@ -113,13 +108,28 @@ impl SubscriptionService for Face {
         &self,
         request: Request<v1::AddSubscribedEventRequest>,
     ) -> Result<Response<v1::AddSubscribedEventResponse>, Status> {
-        self.within(request, |caller, request| async move {
+        self.within(request, |caller, mut request| async move {
+            let id = mem::take(&mut request.request_id);
+            let named = Named::of(caller, id, ("AddSubscribedEvent", &request))?;
             let sid = sid("subscription_sid", &request.subscription_sid)?;
             let wanted = of_request(request.subscribed_event)?;
-            let done = self.app.subscriptions.add(caller, sid, &wanted).await?;
-            Ok(committed(done, |event| v1::AddSubscribedEventResponse {
-                subscribed_event: Some((&event).into()),
-            }))
+            let added = wanted.event_type.clone();
+            let render = move |made: &Resource| match made {
+                Resource::Subscription(subscription) => {
+                    let mut types = subscription.types.iter();
+                    types.find(|event| event.event_type == added).map(|event| {
+                        v1::AddSubscribedEventResponse { subscribed_event: Some(event.into()) }
+                    })
+                }
+                _ => None,
+            };
+            let work = async {
+                let done = self.app.subscriptions.add(caller, sid, &wanted).await?;
+                Ok(committed(done, |event| v1::AddSubscribedEventResponse {
+                    subscribed_event: Some((&event).into()),
+                }))
+            };
+            self.once(named, render, work).await
         })
         .await
     }
@@ -150,6 +160,33 @@ impl SubscriptionService for Face {
         })
         .await
     }
+}
+
+impl Face {
+    async fn create(
+        &self,
+        caller: Caller,
+        request: v1::CreateSubscriptionRequest,
+    ) -> Result<Response<v1::CreateSubscriptionResponse>, Failure> {
+        let asked = required("subscription", request.subscription)?;
+        if let Some(named) = optional_sid("subscription.account_sid", &asked.account_sid)? {
+            caller.account("subscription.account_sid", Some(named))?;
+        }
+        let place = |at: usize| format!("subscription.types[{at}]");
+        let types = asked.types.into_iter().enumerate();
+        let new = NewSubscription {
+            description: asked.description,
+            sink: sid("subscription.sink_sid", &asked.sink_sid)?,
+            types: types.map(|(at, event)| wanted(&place(at), event)).collect(),
+        };
+        let created = self.app.subscriptions.create(caller, new).await;
+        let done = created.map_err(|failure| failure.spelt(&NAMES))?;
+        Ok(committed(done, |subscription| answer(&subscription)))
+    }
+}
+
+fn answer(subscription: &Subscription) -> v1::CreateSubscriptionResponse {
+    v1::CreateSubscriptionResponse { subscription: Some(subscription.into()) }
 }
 
 fn of_request(event: Option<v1::SubscribedEvent>) -> Result<Wanted, Failure> {

@@ -42,7 +42,7 @@ fn typed(event_type: &str, schema_version: u32) -> SubscribedEvent {
 async fn sinks_live_as_over_rest() {
     let it = start().await;
     let mut sinks = SinkServiceClient::new(it.channel().await);
-    let create = |sink: Sink| CreateSinkRequest { sink: Some(sink) };
+    let create = |sink: Sink| CreateSinkRequest { sink: Some(sink), ..Default::default() };
     let made = sinks.create_sink(it.ask(create(sink("https://e.example/")))).await.expect("made");
     assert!(made.metadata().get("millrace-config-version").is_some());
     let made = made.into_inner().sink.expect("a sink");
@@ -74,7 +74,7 @@ async fn sinks_live_as_over_rest() {
         ),
         (create(Sink { configuration: None, ..sink("") }), "sink.configuration"),
         (create(Sink { account_sid: "x".to_owned(), ..sink("") }), "sink.account_sid"),
-        (CreateSinkRequest { sink: None }, "sink"),
+        (CreateSinkRequest::default(), "sink"),
     ] {
         let refused = violation(sinks.create_sink(it.ask(wrong)).await);
         assert_eq!(refused, (Code::InvalidArgument, field.to_owned()));
@@ -103,6 +103,7 @@ async fn subscriptions_live_as_over_rest() {
             types: types.to_vec(),
             ..Default::default()
         }),
+        ..Default::default()
     };
     let made = subscriptions
         .create_subscription(it.ask(create(&[typed(SENT, 0), typed(DELIVERED, 3)], &sink_sid)))
@@ -126,6 +127,7 @@ async fn subscriptions_live_as_over_rest() {
     let add = AddSubscribedEventRequest {
         subscription_sid: sid.clone(),
         subscribed_event: Some(typed(SENT, 8)),
+        ..Default::default()
     };
     assert_eq!(
         violation(subscriptions.add_subscribed_event(it.ask(add)).await).0,

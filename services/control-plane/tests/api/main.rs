@@ -13,6 +13,7 @@ mod postgres;
 mod process;
 mod quarantine;
 mod refusals;
+mod request_ids;
 mod rest;
 mod sink_settings;
 mod sink_types;

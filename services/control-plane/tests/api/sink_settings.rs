@@ -96,7 +96,7 @@ async fn a_mask_names_what_changes_over_grpc() {
         delivery_window: window(60),
         ..Default::default()
     };
-    let request = CreateSinkRequest { sink: Some(new) };
+    let request = CreateSinkRequest { sink: Some(new), ..Default::default() };
     let made = sinks.create_sink(it.ask(request)).await.expect("made").into_inner();
     let made = made.sink.expect("a sink");
     assert_eq!((made.paused, made.rate_limit, made.delivery_window), (false, 5, window(60)));

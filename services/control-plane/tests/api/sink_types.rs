@@ -146,7 +146,7 @@ async fn grpc_names_the_field_of_the_type() {
             headers: headers.collect(),
             ..Sink::default()
         };
-        let request = CreateSinkRequest { sink: Some(sink) };
+        let request = CreateSinkRequest { sink: Some(sink), ..Default::default() };
         let status = sinks.create_sink(it.ask(request)).await.expect_err(field);
         assert_eq!(status.code(), Code::InvalidArgument);
         let violations = status.get_details_bad_request().expect("details").field_violations;

@@ -190,7 +190,7 @@ pub(crate) async fn run(args: SinksArgs) -> anyhow::Result<ExitCode> {
         SinkCommand::Create(_) => {
             let sink =
                 v1::Sink { account_sid: credentials.account_named(), ..new.unwrap_or_default() };
-            let request = v1::CreateSinkRequest { sink: Some(sink) };
+            let request = v1::CreateSinkRequest { sink: Some(sink), ..Default::default() };
             let made =
                 client.create_sink(request).await.map_err(|s| explain(&s, "create the sink"))?;
             show(&args.output, made.into_inner().sink)?;

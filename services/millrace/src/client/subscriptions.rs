@@ -96,7 +96,10 @@ pub(crate) async fn run(args: SubscriptionsArgs) -> anyhow::Result<ExitCode> {
                 types,
                 ..v1::Subscription::default()
             };
-            let request = v1::CreateSubscriptionRequest { subscription: Some(subscription) };
+            let request = v1::CreateSubscriptionRequest {
+                subscription: Some(subscription),
+                ..Default::default()
+            };
             let made = client.create_subscription(request).await;
             let made = made.map_err(|s| explain(&s, "create the subscription"))?;
             show(&args.output, made.into_inner().subscription)?;
