@@ -18,7 +18,8 @@ use millrace_domain::destination::DestinationPolicy;
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 use tokio::time::{Instant, timeout_at};
 
-pub(crate) use self::answer::{retry_after, text};
+pub(crate) use self::answer::retry_after;
+pub use self::answer::text;
 use crate::guard::{Bounded, GuardedConnector};
 
 /// Most bytes of an answer's body that are read; what is longer costs its connection.

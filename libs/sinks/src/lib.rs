@@ -20,7 +20,7 @@ use millrace_domain::{
 pub use self::{
     drivers::{Drivers, Options},
     examine::{Examination, Step},
-    http::{HttpOptions, SetupError},
+    http::{HttpOptions, SetupError, text as clean_text},
 };
 
 /// What a driver has to know of a sink.

@@ -70,8 +70,8 @@ pub(crate) fn retry_after(value: &HeaderValue, now_seconds: i64) -> Option<Durat
     Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }
 
-/// The start of `bytes` as a text without control characters and without any of `secrets`, which an answer may echo.
-pub(crate) fn text(bytes: &[u8], secrets: &[String]) -> String {
+/// The start of `bytes`, at most 1 kB, as a text without control characters and without any of `secrets`, which an answer may echo.
+pub fn text(bytes: &[u8], secrets: &[String]) -> String {
     let mut text = String::from_utf8_lossy(bytes).into_owned();
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
         text = text.replace(secret.as_str(), "[redacted]");
