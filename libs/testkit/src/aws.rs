@@ -19,7 +19,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 pub struct Aws {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
-    _running: JoinSet<()>,
+    running: JoinSet<()>,
 }
 
 /// What happens to a request.
@@ -112,7 +112,13 @@ impl Aws {
         let state = Arc::new(Mutex::new(State::default()));
         let mut running = JoinSet::new();
         running.spawn(http::accept_all(listener, Arc::clone(&state)));
-        Self { address, state, _running: running }
+        Self { address, state, running }
+    }
+
+    /// Stops it and returns the address, which refuses connections from then on, and which [`Aws::start_at`] takes.
+    pub async fn stop(mut self) -> SocketAddr {
+        self.running.shutdown().await;
+        self.address
     }
 
     /// Where both services are.

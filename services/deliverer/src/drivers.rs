@@ -1,6 +1,10 @@
 //! The drivers of this process: those of `millrace-sinks`, and those of leaf crates. The one place where a type of sink gets its
 //! driver.
 
+use std::sync::Arc;
+
+use millrace_domain::SinkType;
+use millrace_kinesis::Kinesis;
 use millrace_sinks::{Drivers, HttpOptions, Options};
 
 use crate::config::Settings;
@@ -15,5 +19,17 @@ pub(crate) fn of(settings: &Settings) -> anyhow::Result<Drivers> {
         deadline: settings.delivery.timeout,
         ..HttpOptions::default()
     };
-    Ok(Drivers::new(&Options { http })?)
+    Ok(Drivers::new(&Options { http })?.with(SinkType::Kinesis, Arc::new(kinesis(settings))))
+}
+
+fn kinesis(settings: &Settings) -> Kinesis {
+    let given = &settings.sinks.kinesis;
+    let endpoint = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    Kinesis::new(millrace_kinesis::Options {
+        endpoint: endpoint(&given.endpoint),
+        sts_endpoint: endpoint(&given.sts_endpoint),
+        deadline: settings.delivery.timeout,
+        record_max_bytes: given.record_max_bytes,
+        key: None,
+    })
 }

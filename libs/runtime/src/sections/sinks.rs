@@ -8,10 +8,25 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SinksSettings {
+    /// Kinesis data streams.
+    pub kinesis: KinesisSettings,
     /// Segment sources.
     pub segment: SegmentSettings,
     /// Files.
     pub file: FileSettings,
+}
+
+/// Section `sinks.kinesis`. What Millrace assumes roles with is what AWS' default chain finds, not a setting.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KinesisSettings {
+    /// Where Kinesis is, such as a VPC endpoint; empty: where AWS has it for the region of a stream.
+    pub endpoint: String,
+    /// The same of STS.
+    pub sts_endpoint: String,
+    /// Most bytes of a record, its partition key included: a stream takes 1 MiB unless its owner says otherwise. Between 1 kB and
+    /// 10 MiB.
+    pub record_max_bytes: usize,
 }
 
 /// Section `sinks.segment`.
@@ -34,6 +49,13 @@ pub struct FileSettings {
     pub max_bytes: u64,
     /// Most files that are kept of a sink, the one that is written included; the oldest goes. Between 2 and 1,000.
     pub max_files: u32,
+}
+
+impl Default for KinesisSettings {
+    fn default() -> Self {
+        let here = String::new;
+        Self { endpoint: here(), sts_endpoint: here(), record_max_bytes: 1024 * 1024 }
+    }
 }
 
 impl Default for SegmentSettings {
@@ -65,6 +87,17 @@ impl SinksSettings {
     /// # Errors
     /// The first setting that is wrong, by name.
     pub fn check(&self) -> anyhow::Result<()> {
+        let KinesisSettings { endpoint, sts_endpoint, record_max_bytes } = &self.kinesis;
+        for (name, endpoint) in [("endpoint", endpoint), ("sts_endpoint", sts_endpoint)] {
+            anyhow::ensure!(
+                endpoint.is_empty() || is_base(endpoint),
+                "wrong setting `sinks.kinesis.{name}`: must be a URL such as `https://vpce-1a2b.kinesis.eu-west-1.vpce.amazonaws.com`, or empty"
+            );
+        }
+        anyhow::ensure!(
+            (1024..=10 * 1024 * 1024).contains(record_max_bytes),
+            "wrong setting `sinks.kinesis.record_max_bytes`: must be between 1024 and 10485760"
+        );
         let SegmentSettings { endpoint, endpoint_eu } = &self.segment;
         for (name, endpoint) in [("endpoint", endpoint), ("endpoint_eu", endpoint_eu)] {
             anyhow::ensure!(
@@ -115,6 +148,9 @@ mod tests {
             wrong(|s| s.segment.endpoint = "api.segment.io".into()).contains("segment.endpoint`")
         );
         assert!(wrong(|s| s.segment.endpoint_eu = "https://a?b".into()).contains("endpoint_eu"));
+        assert!(wrong(|s| s.kinesis.endpoint = "kinesis".into()).contains("kinesis.endpoint`"));
+        assert!(wrong(|s| s.kinesis.sts_endpoint = "ftp://a".into()).contains("sts_endpoint"));
+        assert!(wrong(|s| s.kinesis.record_max_bytes = 1).contains("record_max_bytes"));
         assert!(wrong(|s| s.file.root = "relative".into()).contains("file.root"));
         assert!(wrong(|s| s.file.max_bytes = 1).contains("file.max_bytes"));
         assert!(wrong(|s| s.file.max_files = 1).contains("file.max_files"));
