@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults bench fmt lint
+.PHONY: help demo test faults bench fmt lint protocol
 
 help: ## list what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## publish a recorded stream and watch it arrive; needs nothing but Rust
 	cargo run -q -p millrace -- demo
@@ -23,3 +23,6 @@ fmt: ## format the sources
 
 lint: ## formatting, clippy, documentation and protocol, without a warning
 	@.ci/lint
+
+protocol: ## on a release: renew what later versions of the protocol are held against
+	@.ci/protocol
