@@ -113,6 +113,26 @@ fn a_setting_that_does_not_exist_is_found_so() {
 }
 
 #[test]
+fn a_url_that_names_no_redis_is_refused_without_its_password() {
+    let objects = chart::rendered("external");
+    for component in SERVICES {
+        let mut started = started(&objects, "Deployment", component);
+        for url in
+            ["redis+ring://:hunter2@redis:6379", "redis+sentinel://:hunter2@redis", "hunter2"]
+        {
+            started.variables.insert("MILLRACE__QUEUE__URL".to_owned(), url.to_owned());
+            let output = check(&started.arguments, &started.variables);
+            let said = String::from_utf8(output.stderr).expect("text");
+            assert!(
+                !output.status.success() && said.contains("`queue.url`"),
+                "{component}: {said}"
+            );
+            assert!(!said.contains("hunter2"), "{component}: {said}");
+        }
+    }
+}
+
+#[test]
 fn urls_say_where_the_servers_are_and_who_connects() {
     let encoded = "p%40ss%2Fw%3Ard%20%25%2B%3F";
     for (set, database, queue) in [

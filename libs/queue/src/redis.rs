@@ -105,6 +105,17 @@ impl fmt::Debug for RedisOptions {
     }
 }
 
+/// Looks whether `url` names a Redis as [`RedisOptions::url`] must; asks nobody.
+///
+/// # Errors
+/// [`Error::Refused`](crate::Error::Refused): it does not, and why; without the URL, which may hold a password.
+pub fn check_url(url: &str) -> Result<()> {
+    match Target::parse(url, "") {
+        Ok(_) => Ok(()),
+        Err(error) => Err(crate::Error::Refused(error.to_string())),
+    }
+}
+
 /// The queue on Redis.
 pub struct RedisQueue {
     link: Link,

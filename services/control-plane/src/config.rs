@@ -2,11 +2,13 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use anyhow::Context as _;
 use ipnet::IpNet;
 use millrace_domain::{
     destination::DestinationPolicy, secret::SecretHash, sink::SINKS_PER_ACCOUNT,
     subscription::SUBSCRIPTIONS_PER_ACCOUNT,
 };
+use millrace_queue::redis::check_url;
 use millrace_runtime::{
     config::MaskedSecret,
     sections::{InternalSettings, QueueSettings, ShutdownSettings, SinksSettings},
@@ -245,7 +247,8 @@ impl Settings {
             (2..=1_000).contains(&self.database.max_connections),
             "wrong setting `database.max_connections`: must be from 2 to 1,000"
         );
-        self.queue.check_redis()
+        self.queue.check_redis()?;
+        check_url(self.queue.url.reveal()).context("wrong setting `queue.url`")
     }
 
     /// What secrets are sealed with.

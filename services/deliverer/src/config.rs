@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use ipnet::IpNet;
 use millrace_domain::{backoff::Backoff, destination::DestinationPolicy};
+use millrace_queue::redis::check_url;
 use millrace_runtime::{
     sections::{
         ControlPlaneSettings, InternalSettings, QueueSettings, ShutdownSettings, SinksSettings,
@@ -166,6 +168,7 @@ impl Settings {
     /// The first setting that is wrong or missing, by name.
     pub fn validate(&self) -> anyhow::Result<()> {
         self.queue.check_redis()?;
+        check_url(self.queue.url.reveal()).context("wrong setting `queue.url`")?;
         self.check()
     }
 

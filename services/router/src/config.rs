@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
+use millrace_queue::redis::check_url;
 use millrace_runtime::{
     sections::{ControlPlaneSettings, InternalSettings, QueueSettings, ShutdownSettings},
     telemetry::LogSettings,
@@ -82,6 +84,7 @@ impl Settings {
     /// The first setting that is wrong or missing, by name.
     pub fn validate(&self) -> anyhow::Result<()> {
         self.queue.check_redis()?;
+        check_url(self.queue.url.reveal()).context("wrong setting `queue.url`")?;
         self.check()
     }
 
