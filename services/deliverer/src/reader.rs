@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use millrace_domain::Partition;
+use millrace_domain::{Partition, Timestamp};
 use millrace_queue::Entry;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -69,11 +69,16 @@ async fn read_all(cx: &Context, tenures: &Tenures) {
     }
 }
 
-/// Tells how long the oldest of what was read had waited: more deliverers help while it is high.
+/// Tells how long what was read had waited.
 fn measure_lag(cx: &Context, entries: &[(Partition, Entry)]) {
+    let lag = lag_of(entries, cx.clock.now());
+    metrics::gauge!("millrace_read_lag_seconds").set(lag.as_secs_f64());
+}
+
+/// How long the oldest of what was read had waited: more deliverers help while it is high.
+fn lag_of(entries: &[(Partition, Entry)], now: Timestamp) -> Duration {
     let oldest = entries.iter().map(|(_, entry)| entry.id.accepted()).min();
-    let lag = oldest.map_or(0.0, |oldest| cx.clock.now().since(oldest).as_secs_f64());
-    metrics::gauge!("millrace_read_lag_seconds").set(lag);
+    oldest.map_or(Duration::ZERO, |oldest| now.since(oldest))
 }
 
 /// Gives each tenure its entries in order, as many as it takes.
@@ -84,5 +89,25 @@ fn hand_over(entries: Vec<(Partition, Entry)>, serving: &HashMap<Partition, Arc<
         if !refused.contains(&partition) && !tenure.accept(entry) {
             refused.insert(partition);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use millrace_queue::EntryId;
+
+    use super::*;
+
+    #[test]
+    fn the_lag_is_the_age_of_the_oldest_that_was_read() {
+        let entry = |ms| (Partition(1), Entry { id: EntryId { ms, seq: 0 }, chunk: Bytes::new() });
+        let now = Timestamp::from_millis(10_000);
+        assert_eq!(
+            lag_of(&[entry(9_000), entry(4_000), entry(9_500)], now),
+            Duration::from_secs(6)
+        );
+        assert_eq!(lag_of(&[], now), Duration::ZERO, "nothing waits");
+        assert_eq!(lag_of(&[entry(11_000)], now), Duration::ZERO, "the queue's clock is ahead");
     }
 }
