@@ -9,6 +9,7 @@ mod evaluation;
 mod image;
 mod monitoring;
 mod network;
+mod notes;
 mod policy;
 mod refusals;
 mod rendered;

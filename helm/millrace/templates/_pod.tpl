@@ -186,8 +186,6 @@ spec:
         # Pods roll when what they start with changes.
         checksum/settings: {{ include "millrace.variables" . | sha256sum }}
         checksum/secrets: {{ include "millrace.ownSecrets" $root | sha256sum }}
-        # Meshes leave these to speak for themselves: neither is HTTP.
-        config.linkerd.io/opaque-ports: "5432,6379,26379"
         {{- with .values.podAnnotations }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
