@@ -10,14 +10,15 @@ use millrace_testkit::receiver::Receiver;
 use millrace_tests::{Kind, Load, Mode, Options, Stack, Verdict, arrivals::queue_is_empty};
 use tokio::time::sleep;
 
-const LEASE: [(&str, &str); 2] = [("deliverer.lease", "2s"), ("deliverer.renew", "400ms")];
+const SETTINGS: [(&str, &str); 3] =
+    [("deliverer.lease", "2s"), ("deliverer.renew", "400ms"), ("deliverer.quiet", "1s")];
 const MEMORY: u64 = 256 * 1024 * 1024;
 /// Each has a lane of its own: more than a gigabyte of them.
 const SINKS: u128 = 400_000;
 
 #[tokio::test]
 async fn a_chunk_that_its_owners_die_of_is_quarantined_and_everything_else_arrives() {
-    let mut stack = Stack::start(Mode::Servers, Options::default().set(&LEASE)).await;
+    let mut stack = Stack::start(Mode::Servers, Options::default().set(&SETTINGS)).await;
     let deliverer = stack.process(Kind::Deliverer(0));
     deliverer.kill();
     deliverer.bound_memory(MEMORY);
@@ -41,7 +42,7 @@ async fn a_chunk_that_its_owners_die_of_is_quarantined_and_everything_else_arriv
         sleep(Duration::from_millis(20)).await;
     }
     println!("{deaths} deliverers died of it");
-    assert!(deaths >= 3, "it was not taken for poison before it was alone: {deaths}");
+    assert!(deaths >= 4, "it was not taken for poison before it was alone twice: {deaths}");
     load.progress(40).await;
     Verdict::of(&mut stack, load, &[&receiver]).await;
     queue_is_empty(&mut stack).await;

@@ -77,7 +77,8 @@ pub struct Entry {
     pub chunk: Bytes,
 }
 
-/// What proves ownership of a partition: made anew for each acquisition, never used again.
+/// What proves ownership of a partition: made anew for each acquisition, never used again. The last eight bytes are those of
+/// all tokens of a process, and of no other's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Token(pub Uuid);
 
@@ -250,8 +251,8 @@ pub trait Queue: Send + Sync + 'static {
     async fn withdraw(&self, member_id: &str) -> Result<()>;
 
     /// Takes the lease of each partition that nobody holds; tells which of `partitions` are held by `token` after
-    /// that. A repeat with the same token gives the same. Where the last holder did not release the partition, that
-    /// is remembered: see [`Queue::inherit`].
+    /// that. A repeat with the same token gives the same. Where the last holder was another process, and did not release
+    /// the partition, that is remembered: see [`Queue::inherit`].
     async fn acquire(
         &self,
         partitions: &[Partition],

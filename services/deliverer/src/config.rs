@@ -54,6 +54,10 @@ pub struct DelivererSettings {
     /// How often a lease is renewed; at most a third of it.
     #[serde(with = "humantime_serde")]
     pub renew: Duration,
+    /// How long a process must live without a chunk that owners before died with, before it is tried alone. At most 5 min; longer
+    /// than a delivery takes, so that deaths of another cause do not put innocent chunks into quarantine.
+    #[serde(with = "humantime_serde")]
+    pub quiet: Duration,
 }
 
 /// How events are delivered.
@@ -130,6 +134,7 @@ impl Default for DelivererSettings {
             advertise: String::new(),
             lease: Duration::from_secs(10),
             renew: Duration::from_secs(3),
+            quiet: Duration::from_secs(10),
         }
     }
 }
@@ -191,6 +196,11 @@ impl Settings {
                 "deliverer.renew",
                 renew * 3 <= self.deliverer.lease && !renew.is_zero(),
                 "must be more than 0 and at most a third of `deliverer.lease`",
+            ),
+            (
+                "deliverer.quiet",
+                self.deliverer.quiet <= Duration::from_secs(300),
+                "must be at most 5m",
             ),
             (
                 "shutdown.grace",

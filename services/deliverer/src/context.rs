@@ -1,8 +1,11 @@
 //! What all tenures and lanes of a process share: the seams, the budgets, the queue's clock.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use millrace_queue::Queue;
@@ -15,6 +18,7 @@ use crate::{
     budget::Budget,
     clock::QueueClock,
     config::{AttemptLog, DeliverySettings},
+    living::Living,
     parking::ParkingRoom,
     probation::Held,
 };
@@ -35,8 +39,11 @@ pub(crate) struct Context {
     pub(crate) parking: ParkingRoom,
     /// A partition that was not to be read is to be read again.
     pub(crate) more_to_read: Notify,
-    /// The one place for a suspect that is to be alone; see [`crate::probation`].
-    pub(crate) alone: Arc<Semaphore>,
+    pub(crate) living: Living,
+    /// Places for suspects; see [`crate::probation`].
+    pub(crate) suspects: Arc<Semaphore>,
+    /// How long a suspect is held back before it is run alone.
+    pub(crate) quiet: Duration,
 }
 
 /// What bounds the memory that parked chunks take while they are drained: a budget of their own, so that a backlog never keeps
@@ -130,6 +137,11 @@ impl Share {
     pub(crate) fn is_on_probation(&self) -> bool {
         self.held.is_some()
     }
+
+    /// Tells whether other suspects wait until the chunk is settled.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.held.as_ref().is_some_and(Held::is_alone)
+    }
 }
 
 impl Drop for Share {
@@ -142,8 +154,6 @@ impl Drop for Share {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test]

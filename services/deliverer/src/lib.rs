@@ -9,7 +9,7 @@
 //! | who may send next? | `budget` |
 //! | what waits, and where? | `backlog` |
 //! | who has as much waiting as it may? | `quota` |
-//! | what did the last owner die of? | `probation` |
+//! | what did the last owner die of, if it did? | `probation`, `living` |
 //! | how does a sink do? | `status`, `gauges` |
 //!
 //! The invariant: **a chunk leaves `ready` only when every (event, sink) in it is delivered, parked, quarantined or
@@ -27,7 +27,7 @@ use millrace_queue::{
 use millrace_runtime::{Process, Readiness, admin, grpc::standard_routes, server, telemetry};
 use millrace_sinks::Drivers;
 use millrace_watch::{Client, View, Watch};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tonic::service::Routes;
 use uuid::Uuid;
 
@@ -35,6 +35,7 @@ use crate::{
     budget::Budget,
     clock::QueueClock,
     context::{Context, ParkedBudget, Unsettled},
+    living::Living,
     ownership::{Owner, Tenures},
     parking::ParkingRoom,
     quota::Quota,
@@ -52,6 +53,7 @@ mod drivers;
 mod gauges;
 mod grpc;
 mod lane;
+mod living;
 mod ownership;
 mod parcel;
 mod parking;
@@ -110,7 +112,7 @@ pub async fn build_with(
     process: &Process,
 ) -> anyhow::Result<Service> {
     let Seams { queue, watch, drivers } = seams;
-    let clock = QueueClock::new(queue.now().await?);
+    let (clock, id) = (QueueClock::new(queue.now().await?), Uuid::now_v7());
     let cx = Arc::new(Context {
         tasks: process.tasks.clone(),
         queue,
@@ -123,12 +125,14 @@ pub async fn build_with(
         parked: ParkedBudget::new(settings.delivery.unsettled_bytes / 4),
         parking: ParkingRoom::default(),
         more_to_read: Notify::new(),
-        alone: Arc::new(Semaphore::new(1)),
+        living: Living::new(id),
+        suspects: probation::places(),
+        quiet: settings.deliverer.quiet,
         delivery: settings.delivery.clone(),
         attempt_log: settings.logs.attempts,
     });
     let tenures = Arc::new(Tenures::default());
-    let owner = Arc::new(owner(settings, &cx, &tenures));
+    let owner = Arc::new(owner(settings, id, &cx, &tenures));
     let service = grpc::Delivery {
         id: owner.member.id.clone(),
         cx: Arc::clone(&cx),
@@ -201,7 +205,7 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
     process.run(settings.shutdown.grace * 2).await
 }
 
-fn owner(settings: &Settings, cx: &Arc<Context>, tenures: &Arc<Tenures>) -> Owner {
+fn owner(settings: &Settings, id: Uuid, cx: &Arc<Context>, tenures: &Arc<Tenures>) -> Owner {
     let address = if settings.deliverer.advertise.is_empty() {
         &settings.deliverer.listen
     } else {
@@ -210,7 +214,7 @@ fn owner(settings: &Settings, cx: &Arc<Context>, tenures: &Arc<Tenures>) -> Owne
     Owner {
         cx: Arc::clone(cx),
         tenures: Arc::clone(tenures),
-        member: Member { id: Uuid::now_v7().to_string(), address: address.clone() },
+        member: Member { id: id.to_string(), address: address.clone() },
         partitions: settings.queue.partitions,
         lease: settings.deliverer.lease,
         renew: settings.deliverer.renew,

@@ -18,7 +18,6 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::{context::Context, tenure::Tenure};
 
@@ -132,10 +131,11 @@ impl Owner {
     /// Renews, gives back, takes over. Tells whether everything that should be held is held.
     async fn round(self: &Arc<Self>) -> Result<bool> {
         // At once, and the leases whatever comes of the list: of several servers, the one that has it may be down alone.
-        let announce = self.cx.queue.announce(&self.member, self.lease);
+        let (asked, announce) = (Instant::now(), self.cx.queue.announce(&self.member, self.lease));
         let (announced, renewed) = tokio::join!(announce, self.renew());
         renewed?;
         let members = announced?;
+        self.cx.living.heard(asked, &members);
         let ids: Vec<&str> = members.iter().map(|member| member.id.as_str()).collect();
         let mine = |partition: Partition| {
             partition.owner(ids.iter().copied()) == Some(self.member.id.as_str())
@@ -187,7 +187,7 @@ impl Owner {
         if wanted.is_empty() {
             return Ok(0);
         }
-        let (token, asked) = (Token(Uuid::new_v4()), Instant::now());
+        let (token, asked) = (self.cx.living.token(), Instant::now());
         let ownerships = self.cx.queue.acquire(wanted, token, self.lease).await?;
         let held = wanted.iter().zip(ownerships).filter_map(|(partition, ownership)| {
             (ownership == Ownership::Held).then_some(*partition)

@@ -8,12 +8,20 @@
 //! |---|---|---|
 //! | – | perhaps: it stood in `ready`, or was among the next to be drained | with up to [`WINDOW`] others of its partition |
 //! | 1 | with others | as the only suspect of its partition |
-//! | 2 | as the only suspect of its partition | as the only suspect of the process |
-//! | 3 | as the only suspect of its process | not again: it goes to quarantine |
+//! | 2 | as the only suspect of its partition | as the only suspect of the process, once that lived a while without it |
+//! | 3 | as the only suspect of its process | the same once more |
+//! | 4 | as the only suspect of its process, twice | not again: it goes to quarantine |
 //!
 //! The first step costs one write for [`GROUP`] chunks and no waiting to speak of, so that what dies of something else is back
 //! at once, however much stands in `ready`: only what the dead one can have read is suspect. The steps after it are slow, and
-//! only for the few that were in hand at two deaths or more. After a release nothing is suspect but what is noted.
+//! only for the few that were in hand at two deaths or more; everything else goes before them. After a release nothing is
+//! suspect but what is noted.
+//!
+//! **What kills without the chunk acquits it** ([`note`]). Before it is run alone, it is held back for `deliverer.quiet`, which
+//! is longer than a delivery takes, and that is noted: whoever dies meanwhile died of something else, and all but one death is
+//! forgiven. So deaths that strike at any time hit a chunk while it waits rather than while it runs, and hardly twice in a row
+//! the other way; a chunk that kills never does so while it waits. And no death is what the process that noted it lives through:
+//! one that lost its lease and took it again, or is listed again ([`crate::living`]).
 //!
 //! Of what is parked, the first [`LOADS`] chunks that each lane takes are suspect: no lane has more in hand.
 
@@ -24,16 +32,22 @@ use std::{
 };
 
 use millrace_domain::SinkSid;
-use millrace_queue::{Class, Entry, EntryId, Error, Inheritance, Place, Result};
+use millrace_queue::{Class, Entry, EntryId, Inheritance, Place, Result};
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
-    time::sleep,
+    time::{Instant, sleep},
 };
 
-use crate::{parcel::Source, tenure::Tenure};
+use self::note::Note;
+use crate::{living::Living, tenure::Tenure};
+
+mod note;
+mod run;
+
+pub(crate) use self::run::run;
 
 /// Suspects of a partition that are run together.
-pub(crate) const WINDOW: u32 = 256;
+const WINDOW: u32 = 256;
 /// Suspects that are noted in one call.
 const GROUP: usize = 64;
 /// Parked chunks of a set that a lane may have in hand.
@@ -42,16 +56,31 @@ const LOADS: u32 = 16;
 const WAITING_MAX: usize = 64;
 /// Bytes of entries that wait for their turn; the last may pass it.
 const WAITING_BYTES: usize = 256 * 1024;
-/// How far beyond its bound a reader may have read.
-const READ_BYTES: usize = 8 * 1024 * 1024;
 /// Notes of one that nobody is to survive again.
-const STRIKES: u32 = 3;
+const STRIKES: u32 = 4;
+/// From so many on, a suspect is run as the only one of the process.
+const ALONE_FROM: u32 = 2;
+/// Places of the process for suspects of which something is noted: one takes one, one that is to be alone all.
+const PLACES: u32 = 1 << 16;
+/// How long a parked suspect that was held back long enough waits for its lane.
+const FOR_ITS_LANE: Duration = Duration::from_secs(10);
 
-/// A suspect that is in hand; keeps its place until it is settled.
+/// The places of a process for suspects of which something is noted.
+pub(crate) fn places() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(PLACES as usize))
+}
+
+/// A suspect that is in hand; keeps its places until it is settled.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
-    #[expect(dead_code, reason = "given back when the chunk is settled")]
     permits: Vec<OwnedSemaphorePermit>,
+}
+
+impl Held {
+    /// Tells whether others wait until it is settled.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.permits.len() > 1
+    }
 }
 
 /// What to do with a parked chunk.
@@ -71,15 +100,16 @@ pub(crate) enum Vetted {
 #[derive(Debug)]
 pub(crate) struct Probation {
     unclean: bool,
-    notes: Mutex<HashMap<Place, u32>>,
+    began: Instant,
+    notes: Mutex<HashMap<Place, Note>>,
     waiting: Mutex<Waiting>,
     arrived: Notify,
     loads: Mutex<HashMap<(SinkSid, Class), u32>>,
     window: Arc<Semaphore>,
     /// The one place of the partition for a suspect that is to be alone.
     alone: Arc<Semaphore>,
-    /// That of the process.
-    alone_everywhere: Arc<Semaphore>,
+    /// Parked suspects that are held back; with their places, they were so for long enough.
+    held_back: Mutex<HashMap<Place, Option<Vec<OwnedSemaphorePermit>>>>,
 }
 
 #[derive(Debug, Default)]
@@ -100,11 +130,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Probation {
     /// A probation of what is inherited; `sinks` have something parked.
-    pub(crate) fn new(
-        inheritance: Inheritance,
-        sinks: impl Iterator<Item = SinkSid>,
-        alone_everywhere: Arc<Semaphore>,
-    ) -> Self {
+    pub(crate) fn new(inheritance: Inheritance, sinks: impl Iterator<Item = SinkSid>) -> Self {
         let Inheritance { unclean, last, notes } = inheritance;
         let noted = notes.iter().filter_map(|(place, _)| match place {
             Place::Ready(id) => Some(*id),
@@ -114,15 +140,17 @@ impl Probation {
         let until = last.and_then(|last| if unclean { Some(last) } else { noted.max() });
         let loads = sinks
             .flat_map(|sink| [Class::Backlog, Class::Delayed].map(|class| ((sink, class), LOADS)));
+        let notes = notes.into_iter().map(|(place, number)| (place, Note::of(number)));
         Self {
             unclean,
-            notes: Mutex::new(notes.into_iter().collect()),
+            began: Instant::now(),
+            notes: Mutex::new(notes.collect()),
             waiting: Mutex::new(Waiting { until, ..Waiting::default() }),
             arrived: Notify::new(),
             loads: Mutex::new(if unclean { loads.collect() } else { HashMap::new() }),
             window: Arc::new(Semaphore::new(WINDOW as usize)),
             alone: Arc::new(Semaphore::new(1)),
-            alone_everywhere,
+            held_back: Mutex::default(),
         }
     }
 
@@ -167,27 +195,51 @@ impl Probation {
     ///
     /// # Errors
     /// If it cannot be noted: it must not be touched.
-    pub(crate) async fn vet(&self, tenure: &Tenure, place: Place) -> Result<Vetted> {
-        let strikes = self.strikes(place);
+    pub(crate) async fn vet(&self, tenure: &Arc<Tenure>, place: Place) -> Result<Vetted> {
+        let strikes = self.strikes(&tenure.cx.living, place);
         if strikes == 0 && !self.is_among_the_first(place) {
-            return Ok(Vetted::Free);
+            // What is noted though nothing is held against it goes with it.
+            let noted = self.forget(place);
+            return Ok(if noted { Vetted::Held(Held::default()) } else { Vetted::Free });
         }
+        let Some(permits) = self.places_of(tenure, place, strikes) else {
+            return Ok(Vetted::Later);
+        };
         if strikes >= STRIKES {
             return Ok(Vetted::Quarantine(reason()));
         }
-        let mut permits = Vec::new();
-        for place in [&self.alone, &self.alone_everywhere].into_iter().take(strikes as usize) {
-            let Ok(permit) = Arc::clone(place).try_acquire_owned() else {
-                return Ok(Vetted::Later);
-            };
-            permits.push(permit);
-        }
-        tenure.note(&[(place, strikes + 1)]).await?;
+        let note = Note::in_hand(strikes + 1, tenure.cx.living.mark());
+        tenure.note(&[(place, note.number())]).await?;
         if strikes == 0 {
             self.count_one_of_the_first(place);
         }
         self.forget(place);
         Ok(Vetted::Held(Held { permits }))
+    }
+
+    /// The places that a parked suspect takes; `None`: others go first, or it is held back.
+    fn places_of(
+        &self,
+        tenure: &Arc<Tenure>,
+        place: Place,
+        strikes: u32,
+    ) -> Option<Vec<OwnedSemaphorePermit>> {
+        let mut held_back = lock(&self.held_back);
+        if held_back.get(&place).is_some_and(Option::is_some) {
+            return held_back.remove(&place).flatten();
+        }
+        if strikes >= ALONE_FROM {
+            if held_back.insert(place, None).is_none() {
+                hold_back(tenure, place, strikes);
+            }
+            return None;
+        }
+        if strikes == 0 {
+            return Some(Vec::new());
+        }
+        let own = Arc::clone(&self.alone).try_acquire_owned().ok()?;
+        let among = Arc::clone(&tenure.cx.suspects).try_acquire_owned().ok()?;
+        Some(vec![own, among])
     }
 
     /// Tells whether a chunk is one of the first of its set, which the owner before may have had in hand.
@@ -208,152 +260,54 @@ impl Probation {
         }
     }
 
-    fn strikes(&self, place: Place) -> u32 {
-        lock(&self.notes).get(&place).copied().unwrap_or(0)
+    /// The deaths that are held against a chunk, as far as is known now.
+    fn strikes(&self, living: &Living, place: Place) -> u32 {
+        let note = lock(&self.notes).get(&place).copied().unwrap_or_default();
+        note.deaths(living.lives(note.by, self.began))
     }
 
-    /// In this tenure it is not suspect again: it is settled, or, let go, has been survived.
-    fn forget(&self, place: Place) {
-        lock(&self.notes).remove(&place);
+    /// In this tenure it is not suspect again: it is settled, or, let go, has been survived. Tells whether it was noted.
+    fn forget(&self, place: Place) -> bool {
+        lock(&self.notes).remove(&place).is_some()
     }
+
+    /// The places of a suspect that is to be the only one: of the partition, of the process as well where `strikes` say so.
+    async fn alone(&self, suspects: &Arc<Semaphore>, strikes: u32) -> Vec<OwnedSemaphorePermit> {
+        let of_process = if strikes < ALONE_FROM { 1 } else { PLACES };
+        let mut permits = Vec::new();
+        for (places, number) in [(&self.alone, 1), (suspects, of_process)] {
+            // They are never closed.
+            permits.extend(Arc::clone(places).acquire_many_owned(number).await);
+        }
+        permits
+    }
+}
+
+/// Holds a parked suspect back: its lane finds it when it comes again after that.
+fn hold_back(tenure: &Arc<Tenure>, place: Place, strikes: u32) {
+    let tenure = Arc::clone(tenure);
+    tenure.cx.tasks.clone().spawn("hold-suspect-back", move |_| async move {
+        let (cx, probation) = (&tenure.cx, &tenure.probation);
+        let held = async {
+            let permits = probation.alone(&cx.suspects, strikes).await;
+            let note = Note::held_back(strikes, cx.living.mark());
+            if tenure.note(&[(place, note.number())]).await.is_ok() {
+                sleep(cx.quiet).await;
+                lock(&probation.held_back).insert(place, Some(permits));
+                sleep(FOR_ITS_LANE).await;
+            }
+        };
+        // Cut off, it stays parked, and is held back by the next owner.
+        tenure.stopping.run_until_cancelled(held).await;
+        lock(&probation.held_back).remove(&place);
+        Ok(())
+    });
 }
 
 fn reason() -> String {
-    format!("{STRIKES} owners died with it in hand, the last of them with no other suspect")
-}
-
-/// Runs what waits of `ready`, until all that is suspect was survived.
-pub(crate) async fn run(tenure: Arc<Tenure>) {
-    let stopping = tenure.stopping.clone();
-    // Cancelled, what waits stays in `ready`, and what was noted and not begun is suspect to the next owner: no harm.
-    stopping.run_until_cancelled(Runner { tenure, bytes: 0 }.run()).await;
-}
-
-struct Runner {
-    tenure: Arc<Tenure>,
-    /// Of the suspects that were run because the owner before did not release.
-    bytes: usize,
-}
-
-impl Runner {
-    async fn run(&mut self) {
-        let probation = &Arc::clone(&self.tenure).probation;
-        while let Some(entry) = self.next().await {
-            let id = entry.id;
-            let strikes = probation.strikes(Place::Ready(id));
-            match strikes {
-                0 if !probation.unclean => self.open(entry, None),
-                0 => self.run_together(entry).await,
-                STRIKES.. => self.quarantine(entry),
-                _ => self.run_alone(entry, strikes).await,
-            }
-            probation.forget(Place::Ready(id));
-            self.ask_for_more();
-        }
-        self.ask_for_more();
-        // All that was in hand is settled when every place is free again.
-        let all = Arc::clone(&probation.window).acquire_many_owned(WINDOW).await;
-        if probation.unclean && all.is_ok() {
-            self.tenure.trust();
-        }
-    }
-
-    /// The next entry, once there is one; `None`: nothing that comes is suspect, and nothing waits.
-    async fn next(&mut self) -> Option<Entry> {
-        let probation = &self.tenure.probation;
-        // What the dead owner cannot have read any more is not suspect.
-        let enough = self.tenure.cx.delivery.unsettled_bytes + READ_BYTES;
-        loop {
-            let arrived = probation.arrived.notified();
-            {
-                let mut waiting = lock(&probation.waiting);
-                let until = waiting.until?;
-                let beyond = waiting.entries.front().is_some_and(|first| first.id > until);
-                if beyond || waiting.taken >= until || self.bytes > enough {
-                    (waiting.until, waiting.bytes) = (None, 0);
-                    for entry in std::mem::take(&mut waiting.entries) {
-                        self.open(entry, None);
-                    }
-                    return None;
-                }
-                if let Some(entry) = waiting.take() {
-                    return Some(entry);
-                }
-            }
-            arrived.await;
-        }
-    }
-
-    /// Runs a suspect with others, as many as wait and have room.
-    async fn run_together(&mut self, first: Entry) {
-        let probation = &Arc::clone(&self.tenure).probation;
-        let window = &probation.window;
-        let Ok(permit) = Arc::clone(window).acquire_owned().await else { return };
-        let mut group = vec![(first, permit)];
-        while group.len() < GROUP {
-            let Ok(permit) = Arc::clone(window).try_acquire_owned() else { break };
-            let Some(entry) = probation.take_if_unnoted() else { break };
-            group.push((entry, permit));
-        }
-        let notes: Vec<_> = group.iter().map(|(entry, _)| (Place::Ready(entry.id), 1)).collect();
-        self.note(&notes).await;
-        for (entry, permit) in group {
-            self.bytes += entry.chunk.len();
-            self.open(entry, Some(Held { permits: vec![permit] }));
-        }
-    }
-
-    /// Runs a suspect when no other one of the partition, or of the process, is in hand.
-    async fn run_alone(&mut self, entry: Entry, strikes: u32) {
-        let probation = &Arc::clone(&self.tenure).probation;
-        let mut permits = Vec::new();
-        let places =
-            [(&probation.window, WINDOW), (&probation.alone, 1), (&probation.alone_everywhere, 1)];
-        for (places, number) in places.into_iter().take(1 + strikes as usize) {
-            let Ok(permit) = Arc::clone(places).acquire_many_owned(number).await else { return };
-            permits.push(permit);
-        }
-        tracing::warn!(partition = self.tenure.partition.0, entry = %entry.id, strikes, "runs a chunk alone that was in hand when its owners died");
-        self.note(&[(Place::Ready(entry.id), strikes + 1)]).await;
-        self.open(entry, Some(Held { permits }));
-    }
-
-    fn quarantine(&self, entry: Entry) {
-        let share = self.tenure.cx.unsettled.take(entry.chunk.len());
-        let share = share.on_probation(Held::default());
-        self.tenure.quarantine(Source::Ready(entry.id), reason(), share);
-    }
-
-    fn ask_for_more(&self) {
-        if self.tenure.probation.has_room_again() {
-            self.tenure.cx.more_to_read.notify_one();
-        }
-    }
-
-    fn open(&self, entry: Entry, held: Option<Held>) {
-        self.tenure.open(entry, held);
-    }
-
-    /// Notes, however often it takes: what is not noted must not be touched.
-    async fn note(&self, notes: &[(Place, u32)]) {
-        let mut pause = Duration::from_millis(20);
-        loop {
-            match self.tenure.note(notes).await {
-                Ok(()) => return,
-                Err(Error::Stale) => {
-                    self.tenure.abort();
-                    std::future::pending::<()>().await;
-                }
-                Err(error) => tracing::debug!(
-                    partition = self.tenure.partition.0,
-                    error = &error as &dyn std::error::Error,
-                    "cannot note suspects, will try again"
-                ),
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(1));
-        }
-    }
+    format!(
+        "{STRIKES} owners died with it in hand, the last two with no other suspect, and lived without it"
+    )
 }
 
 impl Probation {

@@ -83,7 +83,7 @@ impl Tenure {
         let (backlogs, inheritance) =
             tokio::try_join!(cx.queue.backlogs(partition), cx.queue.inherit(partition))?;
         let sinks = backlogs.iter().map(|(sink, _)| *sink);
-        let probation = Probation::new(inheritance, sinks, Arc::clone(&cx.alone));
+        let probation = Probation::new(inheritance, sinks);
         let tenure = Arc::new(Self {
             partition,
             token,
@@ -181,7 +181,7 @@ impl Tenure {
     /// # Errors
     /// If it is suspect and that cannot be noted: it stays parked.
     pub(crate) async fn vet(
-        &self,
+        self: &Arc<Self>,
         sink: SinkSid,
         class: Class,
         id: ParkedId,

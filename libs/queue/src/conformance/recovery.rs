@@ -11,10 +11,10 @@ use super::{
     Fixture, Store,
     given::{
         HOME, LONG, append, owner, park, parked, parking, quarantined, settling, sink, standing,
-        state, successor, token,
+        state, successor, token, until,
     },
 };
-use crate::{Class, Error, Park, ParkedId, Place, Queue, Settled, Settlement, Token};
+use crate::{Class, Error, Ownership, Park, ParkedId, Place, Queue, Settled, Settlement, Token};
 
 /// A lease that ends soon after its owner did.
 const SHORT: Duration = Duration::from_millis(100);
@@ -22,6 +22,7 @@ const SHORT: Duration = Duration::from_millis(100);
 /// Runs the cases about takeovers and the quarantine.
 pub async fn recovery(fixture: &dyn Fixture) {
     an_owner_that_did_not_release_is_remembered(&*fixture.fresh().await.open().await).await;
+    who_takes_again_what_it_lost_itself_has_not_died(&*fixture.fresh().await.open().await).await;
     a_death_outlives_the_process(&*fixture.fresh().await).await;
     notes_stay_until_their_chunk_is_settled(&*fixture.fresh().await.open().await).await;
     a_stale_token_notes_nothing(&*fixture.fresh().await.open().await).await;
@@ -50,6 +51,20 @@ async fn an_owner_that_did_not_release_is_remembered(queue: &dyn Queue) {
     owner(queue).await;
     assert!(!queue.inherit(HOME).await.expect("inherit").unclean, "it released");
     assert!(!queue.inherit(Partition(2)).await.expect("inherit").unclean);
+}
+
+async fn who_takes_again_what_it_lost_itself_has_not_died(queue: &dyn Queue) {
+    let (_, process) = token().0.as_u64_pair();
+    for number in 1..=2 {
+        let token = Token(Uuid::from_u64_pair(number, process));
+        until("the lease ends", || async {
+            queue.acquire(&[HOME], token, SHORT).await.expect("acquire") == [Ownership::Held]
+        })
+        .await;
+        assert!(!queue.inherit(HOME).await.expect("inherit").unclean, "token {number}");
+    }
+    successor(queue).await;
+    assert!(queue.inherit(HOME).await.expect("inherit").unclean, "another process came");
 }
 
 async fn a_death_outlives_the_process(store: &dyn Store) {

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{Ownership, Place, Settlement, Token, compress::decompress};
 
-/// Remembers who holds a partition until it is released, and that a holder did not do so.
+/// Remembers who holds a partition until it is released, and that a holder did not do so. A process that comes again itself
+/// lives: the second half of its tokens tells.
 pub(super) async fn remember(
     to: &mut SqliteConnection,
     ask: &Ask<(Vec<Partition>, Token, Change), Vec<Ownership>>,
@@ -24,7 +25,7 @@ pub(super) async fn remember(
             (Change::Acquire(..), Ownership::Held) => {
                 "INSERT INTO owners (partition, token) VALUES (?1, ?2)
                 ON CONFLICT (partition) DO UPDATE SET
-                unclean = unclean OR coalesce(token <> excluded.token, 0), token = excluded.token"
+                unclean = unclean OR coalesce(substr(token, 9) <> substr(excluded.token, 9), 0), token = excluded.token"
             }
             (Change::Release, _) => {
                 "UPDATE owners SET token = NULL WHERE partition = ?1 AND token = ?2"

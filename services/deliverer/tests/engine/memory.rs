@@ -114,7 +114,9 @@ impl MemoryQueue {
             let ours = if held { owner.token == Some(token) } else { acquire };
             match (ours, lease) {
                 (true, Some(_)) => {
-                    owner.unclean |= owner.token.is_some_and(|before| before != token);
+                    let process = |token: Token| token.0.as_u64_pair().1;
+                    let another = |before: Token| process(before) != process(token);
+                    owner.unclean |= owner.token.is_some_and(another);
                     if owner.token != Some(token) {
                         owner.address.clone_from(&address);
                     }

@@ -37,6 +37,7 @@ pub(crate) fn settings() -> Settings {
     settings.internal.token = MaskedSecret::new("an internal token of the test");
     settings.deliverer.lease = Duration::from_secs(3);
     settings.deliverer.renew = Duration::from_millis(200);
+    settings.deliverer.quiet = Duration::from_millis(100);
     settings.delivery.allow_http = true;
     settings.delivery.allow_cidrs = vec!["127.0.0.0/8".parse().expect("a network")];
     settings.delivery.backoff_base = Duration::from_millis(50);
