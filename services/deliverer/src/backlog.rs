@@ -369,6 +369,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_older_than_any_window_is_kept_until_it_can_be_reported() {
+        let (ledger, open) = parcels(Source::Ready(EntryId { ms: 5, seq: 0 }), &[10]);
+        drop(open);
+        let long_after = Timestamp::from_millis(5).plus(DELIVERY_WINDOW_MAX * 4);
+        let mut new_id = || ParkedId(Uuid::nil());
+        let (breakers, emptied) = (HashMap::new(), HashSet::new());
+        let given =
+            Given { now: long_after, breakers: &breakers, emptied: &emptied, new_id: &mut new_id };
+        let mut finished = ledger.take();
+        let gathered = Backlogs::default().gather(&mut finished, &HashSet::new(), given);
+        let expires = gathered.settlement.parks[0].expires;
+        assert!(expires >= long_after.plus(READ_FOR), "it would be forgotten without a report");
+    }
+
+    #[test]
     fn parts_fit_a_chunk() {
         let (ledger, open) = parcels(
             Source::Ready(EntryId::default()),

@@ -2,6 +2,7 @@
 //! killed, none of its calls reaches the queue any more, and none is answered.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
@@ -33,6 +34,10 @@ pub(crate) struct Troubles {
     pub(crate) slow_ms: AtomicU32,
     /// Settlements that are refused for good.
     pub(crate) refused: AtomicU32,
+    /// Partitions whose server does not answer.
+    silent: Mutex<BTreeSet<Partition>>,
+    /// Partitions of which nobody says what is parked.
+    unknown: Mutex<BTreeSet<Partition>>,
     rng: Mutex<Rng>,
 }
 
@@ -42,8 +47,28 @@ impl Troubles {
             failing: AtomicU32::new(0),
             slow_ms: AtomicU32::new(0),
             refused: AtomicU32::new(0),
+            silent: Mutex::default(),
+            unknown: Mutex::default(),
             rng: Mutex::new(Rng::with_seed(seed)),
         })
+    }
+
+    /// From now on the servers of these do not answer, and all others do.
+    pub(crate) fn silence(&self, partitions: impl IntoIterator<Item = Partition>) {
+        *self.silent.lock().expect("no test panics with it") = partitions.into_iter().collect();
+    }
+
+    /// From now on nobody says what is parked of these, and of these only.
+    pub(crate) fn hide(&self, partitions: impl IntoIterator<Item = Partition>) {
+        *self.unknown.lock().expect("no test panics with it") = partitions.into_iter().collect();
+    }
+
+    fn is_silent(&self, partition: Partition) -> bool {
+        self.silent.lock().expect("no test panics with it").contains(&partition)
+    }
+
+    fn hides(&self, partition: Partition) -> bool {
+        self.unknown.lock().expect("no test panics with it").contains(&partition)
     }
 
     fn fails(&self) -> bool {
@@ -64,10 +89,53 @@ pub(crate) struct Connection {
     pub(crate) dead: CancellationToken,
 }
 
+/// How long a call waits for a server that does not answer.
+const SILENCE: Duration = Duration::from_secs(2);
+
+fn broken() -> Error {
+    Error::Unavailable { operation: "talk".into(), source: "on purpose".into() }
+}
+
 impl Connection {
+    /// A call about a partition.
+    async fn call_of<T>(
+        &self,
+        partition: Partition,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        if self.troubles.is_silent(partition) {
+            sleep(SILENCE).await;
+            self.unless_dead().await;
+            return Err(broken());
+        }
+        self.call(call).await
+    }
+
+    /// A call about leases, whose answer tells of each that it was asked of.
+    async fn leases<T>(
+        &self,
+        partitions: &[Partition],
+        call: impl AsyncFnOnce(&[Partition]) -> Result<(Vec<Ownership>, T)>,
+    ) -> Result<(Vec<Ownership>, T)> {
+        let silent = |partition: &Partition| self.troubles.is_silent(*partition);
+        if !partitions.is_empty() && partitions.iter().all(silent) {
+            sleep(SILENCE).await;
+            return Err(broken());
+        }
+        if partitions.iter().any(silent) {
+            sleep(SILENCE).await;
+        }
+        let asked: Vec<_> = partitions.iter().copied().filter(|of| !silent(of)).collect();
+        let (told, more) = self.call(call(&asked)).await?;
+        let mut told = told.into_iter();
+        let of = |partition: &Partition| match silent(partition) {
+            true => Ownership::Unknown,
+            false => told.next().expect("an answer for each"),
+        };
+        Ok((partitions.iter().map(of).collect(), more))
+    }
+
     async fn call<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
-        let broken =
-            || Error::Unavailable { operation: "talk".into(), source: "on purpose".into() };
         let wait = self.troubles.wait();
         if !wait.is_zero() {
             sleep(wait).await;
@@ -117,7 +185,9 @@ impl Queue for Connection {
         token: Token,
         lease: Duration,
     ) -> Result<Vec<Ownership>> {
-        self.call(self.queue.acquire(partitions, token, lease)).await
+        let acquire =
+            async |asked: &[Partition]| Ok((self.queue.acquire(asked, token, lease).await?, ()));
+        self.leases(partitions, acquire).await.map(|(told, ())| told)
     }
 
     async fn renew(
@@ -126,7 +196,7 @@ impl Queue for Connection {
         token: Token,
         lease: Duration,
     ) -> Result<(Vec<Ownership>, Timestamp)> {
-        self.call(self.queue.renew(partitions, token, lease)).await
+        self.leases(partitions, async |asked| self.queue.renew(asked, token, lease).await).await
     }
 
     async fn release(&self, partitions: &[Partition], token: Token) -> Result<()> {
@@ -146,7 +216,11 @@ impl Queue for Connection {
         cursors: &[(Partition, EntryId)],
         wait: Duration,
     ) -> Result<Vec<(Partition, Entry)>> {
-        self.call(self.queue.read(cursors, wait)).await
+        let answers = cursors.iter().filter(|(of, _)| !self.troubles.is_silent(*of));
+        let cursors: Vec<_> = answers.copied().collect();
+        let mut found = self.call(self.queue.read(&cursors, wait)).await?;
+        found.retain(|(of, _)| !self.troubles.is_silent(*of));
+        Ok(found)
     }
 
     async fn settle(
@@ -160,11 +234,14 @@ impl Queue for Connection {
         if left.is_ok() {
             return Err(Error::Refused("on purpose".into()));
         }
-        self.call(self.queue.settle(partition, token, settlement)).await
+        self.call_of(partition, self.queue.settle(partition, token, settlement)).await
     }
 
     async fn backlogs(&self, partition: Partition) -> Result<Vec<(SinkSid, BacklogState)>> {
-        self.call(self.queue.backlogs(partition)).await
+        if self.troubles.hides(partition) {
+            return Err(broken());
+        }
+        self.call_of(partition, self.queue.backlogs(partition)).await
     }
 
     async fn parked(
@@ -174,7 +251,7 @@ impl Queue for Connection {
         class: Class,
         query: ParkedQuery<'_>,
     ) -> Result<Vec<ParkedChunk>> {
-        self.call(self.queue.parked(partition, sink, class, query)).await
+        self.call_of(partition, self.queue.parked(partition, sink, class, query)).await
     }
 
     async fn first_parked(
@@ -183,15 +260,15 @@ impl Queue for Connection {
         sink: SinkSid,
         class: Class,
     ) -> Result<Option<Timestamp>> {
-        self.call(self.queue.first_parked(partition, sink, class)).await
+        self.call_of(partition, self.queue.first_parked(partition, sink, class)).await
     }
 
     async fn inherit(&self, partition: Partition) -> Result<Inheritance> {
-        self.call(self.queue.inherit(partition)).await
+        self.call_of(partition, self.queue.inherit(partition)).await
     }
 
     async fn note(&self, partition: Partition, token: Token, notes: &[(Place, u32)]) -> Result<()> {
-        self.call(self.queue.note(partition, token, notes)).await
+        self.call_of(partition, self.queue.note(partition, token, notes)).await
     }
 
     async fn quarantined(&self, partition: Partition) -> Result<Vec<Quarantined>> {

@@ -2,10 +2,12 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+mod bounds;
 mod connection;
 mod interleavings;
 mod memory;
 mod pace;
+mod partitions;
 mod probes;
 mod shares;
 mod sinks;

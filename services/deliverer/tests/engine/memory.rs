@@ -2,7 +2,6 @@
 //! conformance suite, as Redis and SQLite do; what they have and it lacks is that it outlives nothing.
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -10,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use millrace_domain::{AccountSid, Partition, SinkSid, Timestamp};
-use millrace_proto::internal::{BacklogState, DropReport, SinkReport};
+use millrace_proto::internal::BacklogState;
 use millrace_queue::{
     Class, Entry, EntryId, Error, Inheritance, Member, Ownership, ParkedChunk, ParkedId,
     ParkedQuery, Place, Pressure, Quarantined, Queue, READ_LIMIT, Report, ReportKind, Result,
@@ -21,48 +20,9 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// Parked chunks of a set, in their order.
-type Set = BTreeMap<(Timestamp, ParkedId), Kept>;
+use self::state::{Kept, State};
 
-/// A parked chunk.
-#[derive(Debug)]
-pub(crate) struct Kept {
-    pub(crate) chunk: Bytes,
-    expires_ms: i64,
-}
-
-/// Who owns a partition, or did so last.
-#[derive(Debug, Default)]
-struct Owner {
-    /// Until it is released.
-    token: Option<Token>,
-    until_ms: i64,
-    unclean: bool,
-    address: String,
-}
-
-/// How much longer than it must a queue keeps a parked chunk.
-const A_DAY: Duration = Duration::from_hours(24);
-
-/// What is kept: everything a test may ask for.
-#[derive(Debug, Default)]
-pub(crate) struct State {
-    skew_ms: i64,
-    last: EntryId,
-    pub(crate) ready: BTreeMap<(u16, EntryId), Bytes>,
-    owners: BTreeMap<u16, Owner>,
-    notes: BTreeMap<(u16, Place), u32>,
-    members: BTreeMap<String, (String, i64)>,
-    announced: String,
-    /// By partition, sink, and whether it is the set of the delayed ones.
-    pub(crate) parked: BTreeMap<(u16, SinkSid, bool), Set>,
-    pub(crate) backlogs: BTreeMap<(u16, SinkSid), BacklogState>,
-    pub(crate) quarantined: BTreeMap<(u16, Place), (String, Bytes)>,
-    pub(crate) drops: Vec<DropReport>,
-    pub(crate) turns: Vec<SinkReport>,
-    /// Requests that were reported.
-    pub(crate) attempts: usize,
-}
+mod state;
 
 /// The queue.
 #[derive(Debug)]
@@ -92,6 +52,13 @@ impl MemoryQueue {
         self.state().owners.clear();
     }
 
+    /// Whether anybody owns a partition.
+    pub(crate) fn is_owned(&self, partition: Partition) -> bool {
+        let state = self.state();
+        let (now, owner) = (self.now_ms(&state), state.owners.get(&partition.0));
+        owner.is_some_and(|owner| owner.token.is_some() && owner.until_ms > now)
+    }
+
     fn now_ms(&self, state: &State) -> i64 {
         let passed = i64::try_from(self.began.elapsed().as_millis()).expect("a short test");
         1_700_000_000_000 + passed + state.skew_ms
@@ -104,8 +71,8 @@ impl MemoryQueue {
         lease: Option<Duration>,
         acquire: bool,
     ) -> Vec<Ownership> {
-        let mut state = self.state();
-        let now = self.now_ms(&state);
+        let state = &mut *self.state();
+        let now = self.now_ms(state);
         let until = now + lease.map_or(0, |lease| i64::try_from(lease.as_millis()).expect("short"));
         let address = state.announced.clone();
         let mut change = |partition: &Partition| {
@@ -118,6 +85,7 @@ impl MemoryQueue {
                     let another = |before: Token| process(before) != process(token);
                     owner.unclean |= owner.token.is_some_and(another);
                     if owner.token != Some(token) {
+                        *state.takeovers.entry(partition.0).or_default() += 1;
                         owner.address.clone_from(&address);
                     }
                     (owner.token, owner.until_ms) = (Some(token), until);
@@ -128,76 +96,6 @@ impl MemoryQueue {
             if ours { Ownership::Held } else { Ownership::Lost }
         };
         partitions.iter().map(&mut change).collect()
-    }
-}
-
-impl State {
-    fn holds(&self, partition: Partition, token: Token, now: i64) -> bool {
-        let owner = self.owners.get(&partition.0);
-        owner.is_some_and(|owner| owner.token == Some(token) && owner.until_ms > now)
-    }
-
-    fn consume(&mut self, home: u16, settlement: &Settlement) -> usize {
-        let mut gone = 0;
-        for (place, why) in &settlement.quarantined {
-            if let Some(chunk) = self.remove(home, *place) {
-                self.quarantined.insert((home, *place), (why.clone(), chunk));
-                gone += 1;
-            }
-        }
-        self.notes.retain(|(of, place), _| *of != home || !settlement.acquitted.contains(place));
-        for id in &settlement.entries {
-            gone += usize::from(self.ready.remove(&(home, *id)).is_some());
-        }
-        for (sink, class, id) in &settlement.unparked {
-            let set = self.parked.entry((home, *sink, *class == Class::Delayed)).or_default();
-            let before = set.len();
-            set.retain(|(_, other), _| other != id);
-            gone += before - set.len();
-        }
-        gone
-    }
-
-    fn remove(&mut self, home: u16, place: Place) -> Option<Bytes> {
-        match place {
-            Place::Ready(id) => self.ready.remove(&(home, id)),
-            Place::Parked(sink, class, id) => {
-                let set = self.parked.get_mut(&(home, sink, class == Class::Delayed))?;
-                let key = *set.keys().find(|(_, other)| *other == id)?;
-                set.remove(&key).map(|kept| kept.chunk)
-            }
-        }
-    }
-
-    fn keep(&mut self, home: u16, settlement: &Settlement) {
-        for park in &settlement.parks {
-            let key = (home, park.sink, park.class == Class::Delayed);
-            let set = self.parked.entry(key).or_default();
-            set.retain(|(_, other), _| *other != park.id);
-            let expires_ms = park.expires.plus(A_DAY).as_millis();
-            set.insert((park.at, park.id), Kept { chunk: park.chunk.clone(), expires_ms });
-        }
-        let quarantined = settlement.quarantined.iter().filter_map(|(place, _)| match place {
-            Place::Parked(sink, ..) => Some(*sink),
-            Place::Ready(_) => None,
-        });
-        let unnamed = settlement.unparked.iter().map(|(sink, ..)| *sink).chain(quarantined);
-        let named: Vec<_> = settlement.backlogs.iter().map(|(sink, _)| *sink).collect();
-        let unnamed = unnamed.filter(|sink| !named.contains(sink)).map(|sink| (sink, None));
-        for (sink, state) in settlement.backlogs.iter().cloned().chain(unnamed) {
-            let any =
-                |class| self.parked.get(&(home, sink, class)).is_some_and(|set| !set.is_empty());
-            match state {
-                Some(state) => drop(self.backlogs.insert((home, sink), state)),
-                None if any(false) || any(true) => {
-                    self.backlogs.entry((home, sink)).or_default();
-                }
-                None => drop(self.backlogs.remove(&(home, sink))),
-            }
-        }
-        self.attempts += settlement.attempts.attempts.len();
-        self.drops.extend(settlement.drops.drops.iter().cloned());
-        self.turns.extend(settlement.drops.sinks.iter().cloned());
     }
 }
 

@@ -191,6 +191,17 @@ impl World {
         self.append("com.example.a", bytes, ids, sinks).await;
     }
 
+    /// The same as [`Self::publish`], in a partition that is not the sinks' home: as if they had several.
+    pub(crate) async fn publish_in(
+        &self,
+        partition: Partition,
+        ids: impl IntoIterator<Item = String>,
+        sinks: &[u128],
+    ) {
+        let chunk = chunk_of("com.example.a", 200, ids, sinks);
+        self.queue.append(partition, chunk).await.expect("it has room");
+    }
+
     async fn append(
         &self,
         r#type: &str,
@@ -198,19 +209,8 @@ impl World {
         ids: impl IntoIterator<Item = String>,
         sinks: &[u128],
     ) {
-        let event = |id: String| ChunkEvent {
-            account: chunk::account_bytes(ACCOUNT),
-            r#type: r#type.to_owned(),
-            variants: vec![Variant {
-                schema_version: 1,
-                event: Bytes::from(vec![b'x'; bytes]),
-                sinks: chunk::sinks_bytes(sinks.iter().map(|number| sid(*number))),
-            }],
-            id,
-            ..ChunkEvent::default()
-        };
-        let chunk = Chunk { config_seq: 1, events: ids.into_iter().map(event).collect() };
-        self.queue.append(home(), chunk::encode(&chunk)).await.expect("it has room");
+        let chunk = chunk_of(r#type, bytes, ids, sinks);
+        self.queue.append(home(), chunk).await.expect("it has room");
     }
 
     /// What is known of a sink's backlog.
@@ -232,6 +232,26 @@ impl World {
         let state = self.queue.state();
         state.ready.is_empty() && state.backlogs.is_empty()
     }
+}
+
+fn chunk_of(
+    r#type: &str,
+    bytes: usize,
+    ids: impl IntoIterator<Item = String>,
+    sinks: &[u128],
+) -> Bytes {
+    let event = |id: String| ChunkEvent {
+        account: chunk::account_bytes(ACCOUNT),
+        r#type: r#type.to_owned(),
+        variants: vec![Variant {
+            schema_version: 1,
+            event: Bytes::from(vec![b'x'; bytes]),
+            sinks: chunk::sinks_bytes(sinks.iter().map(|number| sid(*number))),
+        }],
+        id,
+        ..ChunkEvent::default()
+    };
+    chunk::encode(&Chunk { config_seq: 1, events: ids.into_iter().map(event).collect() })
 }
 
 /// A deliverer that runs.

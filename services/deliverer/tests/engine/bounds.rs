@@ -1,0 +1,53 @@
+//! What is bounded: bytes of a settlement, the places that probes need.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::{
+    sinks::Answer,
+    world::{World, ids, sid, sink},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MB: usize = 1024 * 1024;
+
+#[tokio::test(start_paused = true)]
+async fn a_settlement_parks_no_more_than_a_script_can_do_in_time() {
+    let mut paused = sink(1);
+    paused.paused = true;
+    let world = World::with([paused]);
+    for n in 0..40 {
+        world.publish_sized(1_000_000, ids(&format!("large{n}"), 1), &[1]).await;
+    }
+    let deliverer = world.start().await;
+    let all = |w: &World| w.backlog(1).is_some_and(|state| state.events == 40);
+    world.until("all is parked", 60 * SECOND, all).await;
+    let largest = world.queue.state().largest_park;
+    assert!((2 * MB..=4 * MB + MB / 2).contains(&largest), "{largest} bytes at once");
+    deliverer.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_gets_a_place_though_others_want_all_of_them() {
+    let mut world = World::with((1..=3).map(sink));
+    world.settings.delivery.in_flight = 4;
+    world.settings.delivery.backoff_cap = 4 * SECOND;
+    let deliverer = world.start().await;
+    for number in [1, 2] {
+        world.sinks.answer(sid(number), |_| Answer::status(200).after(SECOND));
+    }
+    world.sinks.answer(sid(3), |_| Answer::status(500));
+    world.publish(ids("sick", 50), &[3]).await;
+    for n in 0..30 {
+        world.publish(ids(&format!("busy{n}"), 20), &[1, 2]).await;
+        sleep(SECOND).await;
+    }
+    let probes = world.sinks.requests(sid(3)).len();
+    assert!(probes >= 8, "it is tried now and then: {probes}");
+    world.sinks.answer(sid(3), |_| Answer::status(200));
+    let arrived = |w: &World| w.sinks.delivered(sid(3)).len() == 50;
+    world.until("it is back, beside those that are busy", 60 * SECOND, arrived).await;
+    assert!(world.backlog(1).is_some() || world.backlog(2).is_some(), "they are busy still");
+    deliverer.stop().await;
+}
