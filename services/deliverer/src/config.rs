@@ -1,10 +1,10 @@
 //! The settings of a deliverer.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Context as _;
 use ipnet::IpNet;
-use millrace_domain::{backoff::Backoff, destination::DestinationPolicy};
+use millrace_domain::{AccountSid, backoff::Backoff, destination::DestinationPolicy};
 use millrace_queue::redis::check_url;
 use millrace_runtime::{
     sections::{
@@ -104,6 +104,18 @@ pub struct DeliverySettings {
 pub struct LogsSettings {
     /// Which requests are told of.
     pub attempts: AttemptLog,
+    /// The same of single accounts, by SID.
+    pub accounts: BTreeMap<String, AttemptLog>,
+}
+
+impl LogsSettings {
+    /// Which requests of an account are told of.
+    pub(crate) fn of(&self, account: AccountSid) -> AttemptLog {
+        if self.accounts.is_empty() {
+            return self.attempts;
+        }
+        self.accounts.get(&account.to_string()).copied().unwrap_or(self.attempts)
+    }
 }
 
 /// Which requests are told of.
@@ -192,6 +204,11 @@ impl Settings {
             "wrong setting `deliverer.lease`: must be between 1s and 1h"
         );
         let bounds = [
+            (
+                "logs.accounts",
+                self.logs.accounts.keys().all(|sid| sid.parse::<AccountSid>().is_ok()),
+                "must name accounts by their SIDs",
+            ),
             (
                 "deliverer.renew",
                 renew * 3 <= self.deliverer.lease && !renew.is_zero(),
@@ -288,6 +305,9 @@ mod tests {
         assert!(settings.check().expect_err("no token").to_string().contains("internal.token"));
         settings.internal.token = MaskedSecret::new("0123456789abcdef0123456789");
         settings.check().expect("valid");
+        settings.logs.accounts.insert("AC7".to_owned(), AttemptLog::None);
+        assert!(settings.check().expect_err("no SID").to_string().contains("logs.accounts"));
+        settings.logs.accounts.clear();
         settings.delivery.window = Duration::ZERO;
         assert!(settings.check().expect_err("no window").to_string().contains("delivery.window"));
     }

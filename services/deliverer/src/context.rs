@@ -17,7 +17,7 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use crate::{
     budget::Budget,
     clock::QueueClock,
-    config::{AttemptLog, DeliverySettings},
+    config::{DeliverySettings, LogsSettings},
     living::Living,
     parking::ParkingRoom,
     probation::Held,
@@ -30,7 +30,7 @@ pub(crate) struct Context {
     pub(crate) drivers: Drivers,
     pub(crate) watch: Watch,
     pub(crate) delivery: DeliverySettings,
-    pub(crate) attempt_log: AttemptLog,
+    pub(crate) logs: LogsSettings,
     pub(crate) clock: QueueClock,
     /// Places for requests, of the process.
     pub(crate) in_flight: Arc<Budget>,

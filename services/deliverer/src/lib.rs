@@ -129,7 +129,7 @@ pub async fn build_with(
         suspects: probation::places(),
         quiet: settings.deliverer.quiet,
         delivery: settings.delivery.clone(),
-        attempt_log: settings.logs.attempts,
+        logs: settings.logs.clone(),
     });
     let tenures = Arc::new(Tenures::default());
     let owner = Arc::new(owner(settings, id, &cx, &tenures));

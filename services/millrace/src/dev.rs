@@ -67,7 +67,7 @@ pub(crate) struct DevArgs {
     /// The platform key, at least 16 characters.
     #[arg(long, env = "MILLRACE__DEV__PLATFORM_KEY", hide_env_values = true)]
     pub(crate) platform_key: Option<String>,
-    /// One setting of the sections `delivery`, `sinks`, `limits` and `rest`, such as `delivery.timeout=1s`; may be repeated.
+    /// One setting of the sections `delivery`, `sinks`, `logs`, `limits` and `rest`, such as `delivery.timeout=1s`; may be repeated.
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     pub(crate) set: Vec<String>,
     /// What to log, such as `info`.
@@ -268,11 +268,11 @@ fn sections(set: &[String]) -> anyhow::Result<(Vec<String>, Vec<String>)> {
         sections.iter().any(|section| setting.starts_with(&format!("{section}.")))
     };
     let (delivery, rest): (Vec<_>, Vec<_>) =
-        set.iter().cloned().partition(|setting| of(setting, &["delivery", "sinks"]));
+        set.iter().cloned().partition(|setting| of(setting, &["delivery", "sinks", "logs"]));
     if let Some(other) = rest.iter().find(|setting| !of(setting, &RESOURCE_SECTIONS)) {
         let key = other.split_once('=').map_or(other.as_str(), |(key, _)| key);
         anyhow::bail!(
-            "`--set {key}`: `dev` takes settings of the sections `delivery`, `sinks`, `{}` only",
+            "`--set {key}`: `dev` takes settings of the sections `delivery`, `sinks`, `logs`, `{}` only",
             RESOURCE_SECTIONS.join("`, `")
         );
     }
@@ -380,6 +380,11 @@ mod tests {
         assert_eq!(deliverer.delivery.allow_cidrs.len(), 3);
         assert!(settings(&[]).expect("valid").delivery.allow_http);
 
+        let (delivery, rest) = sections(&["logs.attempts=failures".to_owned()]).expect("of dev");
+        assert!(rest.is_empty());
+        let failures = millrace_deliverer::config::AttemptLog::Failures;
+        assert_eq!(deliverer_settings(&delivery).expect("valid").logs.attempts, failures);
+
         let identity = identity::of(&DevArgs::ephemeral(), &Place::Memory).expect("a new one");
         let set = ["limits.sinks_per_account=7".to_owned()];
         let token = MaskedSecret::default();
@@ -394,7 +399,7 @@ mod tests {
     fn a_setting_that_would_not_hold_is_refused() {
         for wrong in ["shutdown.grace=1s", "queue.partitions=2", "log.filter=info"] {
             let error = sections(&[wrong.to_owned()]).expect_err("not of dev").to_string();
-            assert!(error.contains("`delivery`, `sinks`, `limits`, `rest` only"), "{error}");
+            assert!(error.contains("`delivery`, `sinks`, `logs`, `limits`, `rest` only"), "{error}");
         }
     }
 }

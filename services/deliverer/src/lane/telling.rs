@@ -30,7 +30,7 @@ impl Runner {
         // A delivery after failures, or the first of a lane, ends what the log says of the sink: it is always told.
         let news = !delivered || !std::mem::replace(&mut self.delivers, true);
         self.delivers = delivered;
-        match self.tenure.cx.attempt_log {
+        match self.tenure.cx.logs.of(told.spec.account) {
             AttemptLog::All => self.tell_of_request(told),
             AttemptLog::Failures if news => self.tell_of_request(told),
             AttemptLog::Failures | AttemptLog::None => {}
