@@ -2,6 +2,7 @@
 //! and to the domain. A conversion that refuses names the field.
 
 mod account;
+pub mod codec;
 mod event;
 mod log;
 mod schema;
