@@ -355,6 +355,8 @@ pub trait LogStore: Send + Sync + 'static {
 
     /// Lists requests, newest first.
     async fn attempts(&self, query: &LogQuery, page: &Page<LogId>) -> Result<Vec<AttemptEntry>>;
+    /// The newest request, for this process itself: who lists attempts does not hold it up.
+    async fn last_attempt(&self, query: &LogQuery) -> Result<Option<AttemptEntry>>;
     /// Lists problems, newest first.
     async fn errors(&self, query: &LogQuery, page: &Page<LogId>) -> Result<Vec<ErrorEntry>>;
     /// Lists drops, newest first, without the events themselves.

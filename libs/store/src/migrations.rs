@@ -25,8 +25,14 @@ pub(crate) const SQLITE: &[(i64, &str, &str)] = &[
     (8, "audit_log", include_str!("../migrations/sqlite/0008_audit_log.sql")),
 ];
 /// For SQLite's file of logs.
-pub(crate) const SQLITE_LOGS: &[(i64, &str, &str)] =
-    &[(1, "logs", include_str!("../migrations/sqlite_logs/0001_logs.sql"))];
+pub(crate) const SQLITE_LOGS: &[(i64, &str, &str)] = &[
+    (1, "logs", include_str!("../migrations/sqlite_logs/0001_logs.sql")),
+    (
+        4,
+        "error_logs_of_sinks",
+        include_str!("../migrations/sqlite_logs/0004_error_logs_of_sinks.sql"),
+    ),
+];
 
 /// As [`apply`], for resources: a database that has never had an epoch gets one.
 pub(crate) async fn migrate(

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use millrace_domain::{AccountSid, Partition, SinkSid, Timestamp};
+use millrace_domain::{AccountSid, Mark, Partition, SinkSid, Timestamp};
 use millrace_proto::internal::{Chunk, ChunkEvent, Variant};
 use millrace_queue::{
     Queue,
@@ -31,6 +31,8 @@ pub(crate) mod codes;
 pub(crate) const RESEND_MAX: u32 = 1_000;
 /// Most bytes of events that one call sends again, but for one event alone.
 const RESEND_MAX_BYTES: u64 = 4 * 1024 * 1024;
+/// How long an event that is sent again is known by the queue: longer than it takes to note that in the log.
+const MARKED_FOR: Duration = Duration::from_secs(15 * 60);
 /// How much earlier than its time an event may have been delivered, by clocks that differ.
 const EARLIER: Duration = Duration::from_secs(600);
 /// How much later: the longest window and a day.
@@ -59,6 +61,15 @@ pub(crate) struct Resend {
     /// To another sink of the account.
     pub(crate) to: Option<SinkSid>,
     pub(crate) page: Page<LogId>,
+}
+
+/// Whose drops are sent, from which sink to which, and whether those that were sent before are, too.
+#[derive(Clone, Copy)]
+struct Way {
+    account: AccountSid,
+    from: SinkSid,
+    to: SinkSid,
+    again: bool,
 }
 
 /// What was sent again.
@@ -130,24 +141,35 @@ impl Logs {
         }
     }
 
-    /// Sends a part and notes that, to the end even if who asked goes away: else the next call would send it once more.
+    /// Sends a part and notes that, to the end even if who asked goes away: else a later call would send it once more. Tells how
+    /// many events were sent.
     async fn send(
         &self,
         queue: &Arc<dyn Queue>,
-        (account, from, to): (AccountSid, SinkSid, SinkSid),
+        Way { account, from, to, again }: Way,
         part: &[DropEntry],
-    ) -> Result<(), Failure> {
+    ) -> Result<usize, Failure> {
         let events = part.iter().map(|entry| chunk_event(entry, to)).collect();
-        let chunk = chunk::encode(&Chunk { events, ..Chunk::default() });
+        let chunk = Chunk { events, ..Chunk::default() };
         let ids: Vec<_> = part.iter().map(|entry| entry.id).collect();
         let home = Partition::home_of(account, self.partitions);
         let (queue, logs) = (Arc::clone(queue), Arc::clone(&self.logs));
         let (done, ended) = oneshot::channel();
         self.tasks.spawn("send-dropped-events-again", |_| async move {
             let sent = async {
-                queue.append(home, chunk).await.map_err(of_queue)?;
-                metrics::counter!("millrace_resent_events_total").increment(ids.len() as u64);
-                logs.mark_resent(account, from, &ids, random::now()).await.map_err(of_store)
+                let sent = if again {
+                    queue.append(home, chunk::encode(&chunk)).await.map(|_| ids.len())
+                } else {
+                    // Another call may be sending the same ones.
+                    let marks: Vec<_> = ids.iter().map(|id| mark(account, *id, to)).collect();
+                    let chunk = chunk::encode_marked(&chunk, &marks);
+                    let known = queue.append_new(home, chunk, MARKED_FOR).await;
+                    known.map(|known| ids.len() - known.len())
+                };
+                let sent = sent.map_err(of_queue)?;
+                metrics::counter!("millrace_resent_events_total").increment(sent as u64);
+                let marked = logs.mark_resent(account, from, &ids, random::now()).await;
+                marked.map_err(of_store).map(|()| sent)
             };
             // Nobody hears it who went away.
             drop(done.send(sent.await));
@@ -189,8 +211,8 @@ impl Logs {
         self.store.audit(&[deed]).await.map_err(of_store)
     }
 
-    /// Sends some dropped events again: they are accepted anew, under their ids. An event whose being sent is not noted, for the
-    /// database went away meanwhile, is sent once more by the next call.
+    /// Sends some dropped events again: they are accepted anew, under their ids, each once, whoever else sends them. One whose
+    /// being sent is not noted, for the database went away meanwhile, may be sent once more after [`MARKED_FOR`].
     pub(crate) async fn resend(&self, resend: Resend) -> Result<Resent, Failure> {
         let Resend { query, to, page } = resend;
         let from = query
@@ -208,10 +230,13 @@ impl Logs {
             self.drops(&any, &Page { after: None, limit: 1 }).await?;
         }
         self.note(&query, to, &found).await?;
+        // Who asks for what was sent already gets it.
+        let way = Way { account: query.account, from, to, again: query.resent.is_none() };
+        let mut sent = 0;
         for part in chunks(&found) {
-            self.send(&queue, (query.account, from, to), part).await?;
+            sent += self.send(&queue, way, part).await?;
         }
-        let count = u32::try_from(found.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(sent).unwrap_or(u32::MAX);
         Ok(Resent { count, next: found.last().map(|entry| entry.id) })
     }
 }
@@ -274,6 +299,11 @@ fn chunk_event(entry: &DropEntry, to: SinkSid) -> ChunkEvent {
         }],
         ..ChunkEvent::default()
     }
+}
+
+/// What a drop is known by that is sent to a sink.
+fn mark(account: AccountSid, drop: LogId, to: SinkSid) -> Mark {
+    Mark::of(account, &format!("{drop} is sent to {to}"))
 }
 
 fn no_room() -> Failure {

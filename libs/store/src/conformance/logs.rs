@@ -156,6 +156,9 @@ async fn are_listed(backend: &dyn LogBackend) {
 
     let found = attempts(&*logs, asked()).await;
     assert_eq!(found, [failed.clone(), attempt(at(1), 1), attempt(at(0), 0)]);
+    let last = logs.last_attempt(&of_sink(1)).await.expect("looks");
+    assert_eq!(last, Some(attempt(at(1), 1)));
+    assert_eq!(logs.last_attempt(&of_sink(9)).await.expect("looks"), None);
     let one = Page { after: Some(found[1].id), limit: 1 };
     let next = logs.attempts(&asked(), &one).await.expect("lists");
     assert_eq!(next[0].id, found[2].id, "the next page");

@@ -178,6 +178,16 @@ impl LogStore for SqlLogs {
         .await
     }
 
+    async fn last_attempt(&self, asked: &LogQuery) -> Result<Option<AttemptEntry>> {
+        self.call("find the last attempt", async {
+            let newest = Page { after: None, limit: 1 };
+            let statement = query::attempts(asked, &newest, self.ids());
+            let row = statement.query().fetch_optional(&self.kept).await?;
+            row.as_ref().map(query::attempt_of).transpose()
+        })
+        .await
+    }
+
     async fn errors(&self, asked: &LogQuery, page: &Page<LogId>) -> Result<Vec<ErrorEntry>> {
         self.call("list error logs", async {
             let statement = query::errors(asked, page, self.ids());

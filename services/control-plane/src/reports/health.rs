@@ -11,7 +11,7 @@ use std::{
 use millrace_domain::{AccountSid, SinkSid, SinkStatus, Timestamp, sink::DELIVERY_WINDOW};
 use millrace_proto::internal::{SinkReport, SinkTurn};
 use millrace_store::{
-    Error, LogStore, Page, ResourceStore,
+    Error, LogStore, ResourceStore,
     audit::{Actor, acting_as},
     logs::{AttemptEntry, AttemptResult, FailingSink, LogQuery},
 };
@@ -136,8 +136,8 @@ impl Health {
             since: Some(Timestamp::from_millis(now.as_millis() - ago)),
             ..LogQuery::of(failing.account)
         };
-        let last = self.logs.attempts(&query, &Page { after: None, limit: 1 }).await?;
-        Ok(last.first().is_some_and(|entry| entry.result != AttemptResult::Delivered))
+        let last = self.logs.last_attempt(&query).await?;
+        Ok(last.is_some_and(|entry| entry.result != AttemptResult::Delivered))
     }
 
     /// An update since the last look may have cleared it.

@@ -50,9 +50,24 @@ pub(crate) async fn start_with(change: impl FnOnce(&mut Settings)) -> Harness {
     start_on(Arc::new(store), change).await
 }
 
+/// On a queue that may take so many bytes.
+pub(crate) async fn start_bounded(change: impl FnOnce(&mut Settings), bytes: u64) -> Harness {
+    let keyring = Keyring::parse(Keyring::generate("test").reveal()).expect("a keyring");
+    let store = sqlite::open_ephemeral(keyring).await.expect("a database in memory");
+    start_over(Arc::new(store), change, Some(bytes)).await
+}
+
 pub(crate) async fn start_on(
     store: Arc<dyn ResourceStore>,
     change: impl FnOnce(&mut Settings),
+) -> Harness {
+    start_over(store, change, None).await
+}
+
+async fn start_over(
+    store: Arc<dyn ResourceStore>,
+    change: impl FnOnce(&mut Settings),
+    max_bytes: Option<u64>,
 ) -> Harness {
     drop(rustls::crypto::ring::default_provider().install_default());
     let process = Process::default();
@@ -60,8 +75,8 @@ pub(crate) async fn start_on(
     settings.control_plane.platform_keys = vec![SecretHash::of(PLATFORM_KEY).to_hex()];
     settings.internal.token = MaskedSecret::new(INTERNAL_TOKEN);
     change(&mut settings);
-    let options =
-        SqliteOptions { partitions: settings.queue.partitions, ..SqliteOptions::default() };
+    let partitions = settings.queue.partitions;
+    let options = SqliteOptions { partitions, max_bytes, ..SqliteOptions::default() };
     let queue: Arc<dyn Queue> =
         Arc::new(SqliteQueue::open(options).await.expect("a queue in memory"));
     let logs = Arc::new(open_sqlite_ephemeral().await.expect("logs in memory"));

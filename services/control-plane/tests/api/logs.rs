@@ -15,7 +15,7 @@ use reqwest::StatusCode;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::harness::{Harness, platform, start};
+use crate::harness::{Harness, platform, start, start_bounded};
 
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
@@ -173,6 +173,39 @@ async fn dropped_events_are_sent_again_once_under_their_ids() {
     assert_eq!(sent, expected.map(|(id, sink)| (id.to_owned(), sink.clone())));
 }
 
+/// The ids of what was appended.
+fn events_in(found: Vec<(Partition, millrace_queue::Entry)>) -> Vec<String> {
+    let chunks = found.into_iter().map(|(_, entry)| chunk::decode(entry.chunk).expect("a chunk"));
+    chunks.flat_map(|chunk| chunk.events).map(|event| event.id).collect()
+}
+
+#[tokio::test]
+async fn what_several_send_again_at_once_is_sent_once() {
+    let harness = start().await;
+    let sink = harness.sink().await;
+    let ids: Vec<_> = (10..60).map(|n| format!("e{n}")).collect();
+    let drops = ids.iter().map(|id| dropped(&harness, &sink, id)).collect();
+    let drops = DropReports { drops, ..DropReports::default() };
+    report(&harness, AttemptReports::default(), drops).await;
+    let path = format!("/v1/Sinks/{sink}/DroppedEvents");
+    listed(&harness, &format!("{path}?PageSize=100"), "dropped_events", 50).await;
+    let resend = format!("{path}/Resend");
+    let call = || harness.post(&resend, &[]);
+    let (a, b, c, d) = tokio::join!(call(), call(), call(), call());
+    let mut counted = 0;
+    for (status, body) in [a, b, c, d] {
+        assert_eq!(status, StatusCode::ACCEPTED, "{body}");
+        counted += body["resent"].as_u64().expect("a number");
+    }
+    assert_eq!(counted, 50, "what they say they sent");
+    let home = Partition::home_of(harness.account, 64);
+    let cursors = [(home, millrace_queue::EntryId::default())];
+    let mut sent = events_in(harness.queue.read(&cursors, LONG).await.expect("reads"));
+    sent.sort();
+    assert_eq!(sent, ids);
+    listed(&harness, &format!("{path}?Resent=false"), "dropped_events", 0).await;
+}
+
 #[tokio::test]
 async fn reports_are_removed_once_they_are_kept() {
     let harness = start().await;
@@ -204,6 +237,24 @@ async fn nothing_is_sent_again_that_the_queue_has_no_room_for() {
     let refused = client.resend_dropped_events(harness.ask(request)).await.expect_err("full");
     assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
     listed(&harness, &format!("{path}?Resent=false"), "dropped_events", 1).await;
+}
+
+#[tokio::test]
+async fn nothing_is_sent_again_above_the_high_water_mark() {
+    let harness = start_bounded(|settings| settings.queue.high_water_percent = 75, 4_096).await;
+    let sink = harness.sink().await;
+    let drops = DropReports { drops: vec![dropped(&harness, &sink, "a")], ..Default::default() };
+    report(&harness, AttemptReports::default(), drops).await;
+    let path = format!("/v1/Sinks/{sink}/DroppedEvents");
+    listed(&harness, &path, "dropped_events", 1).await;
+    let (status, body) = harness.post(&format!("{path}/Resend"), &[]).await;
+    assert_eq!((status, &body["code"]), (StatusCode::TOO_MANY_REQUESTS, &20429.into()), "{body}");
+    let mut client = LogServiceClient::new(harness.channel().await);
+    let request = v1::ResendDroppedEventsRequest { sink_sid: sink, ..Default::default() };
+    let refused = client.resend_dropped_events(harness.ask(request)).await.expect_err("pressed");
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+    listed(&harness, &format!("{path}?Resent=false"), "dropped_events", 1).await;
+    assert_eq!(harness.queue.depth().await.expect("a depth"), 0);
 }
 
 #[tokio::test]

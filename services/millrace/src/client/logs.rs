@@ -275,13 +275,13 @@ async fn resend(
         let sent = client.resend_dropped_events(request.clone()).await;
         let sent = sent
             .map_err(|s| explain(&s, "send dropped events again"))
-            .with_context(|| format!("{count} events were sent again before this"))?
+            .with_context(|| format!("sent again before this: {count}"))?
             .into_inner();
         count += i64::from(sent.resent_count);
         if sent.next_page_token.is_empty() {
             break;
         }
-        eprintln!("{count} events are sent again …");
+        eprintln!("{} sent again …", events_are(count));
         request.page_token = sent.next_page_token;
     }
     if output.json {
@@ -292,9 +292,12 @@ async fn resend(
             "no event is sent again: none of them is kept, or all were sent again before (--again)"
                 .to_owned()
         }
-        1 => "1 event is sent again".to_owned(),
-        _ => format!("{count} events are sent again"),
+        _ => format!("{} sent again", events_are(count)),
     })
+}
+
+fn events_are(count: i64) -> String {
+    if count == 1 { "1 event is".to_owned() } else { format!("{count} events are") }
 }
 
 /// Text for zero where that means none.
