@@ -1,6 +1,7 @@
 //! The product end to end, as its users meet it: embedded, and on servers.
 
 mod delivers;
+mod demo;
 mod down;
 mod finds;
 mod projects;

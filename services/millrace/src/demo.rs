@@ -5,6 +5,7 @@
 
 mod expect;
 mod generate;
+mod problems;
 mod receiver;
 mod report;
 mod sinks;
@@ -22,6 +23,7 @@ use millrace_runtime::signal;
 
 use self::{
     expect::{PLANS, Recorded},
+    problems::Problems,
     receiver::Receiver,
     report::Row,
     sinks::{Rest, Subscribed},
@@ -162,10 +164,12 @@ async fn demonstrate(
     eprintln!("publishing {} events to {} sinks …", recorded.len(), PLANS.len());
     let published = publish(target, config_version.as_deref(), recorded).await?;
     wait(receiver, recorded).await;
+    let sinks = made.iter().map(|sink| sink.sink_sid.as_str()).collect();
+    let problems = Problems { account_sid: &target.account_sid, sinks, recorded };
     let table: Vec<Row> = PLANS
         .iter()
         .enumerate()
-        .map(|(at, plan)| Row::count(plan, recorded, &published, &receiver.inbox(at)))
+        .map(|(at, plan)| Row::count(plan, &problems, &published, &receiver.inbox(at)))
         .collect();
     output::line(&report::table(&table))?;
     report::verdict(&table)

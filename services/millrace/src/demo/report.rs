@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     expect::{Plan, Recorded},
+    problems::Problems,
     receiver::Inbox,
 };
 use crate::client::output;
@@ -34,21 +35,31 @@ impl Row {
     /// Counts what arrived at one sink; `published` says when each event was sent.
     pub(super) fn count(
         plan: &Plan,
-        recorded: &[Recorded],
+        problems: &Problems<'_>,
         published: &HashMap<String, Instant>,
         inbox: &Inbox,
     ) -> Self {
-        let expected = plan.expected(recorded);
-        let known: HashMap<&str, &Recorded> = recorded.iter().map(|e| (e.id.as_str(), e)).collect();
-        let (mut latencies, mut faults) = (Vec::new(), inbox.faults.clone());
+        let expected = plan.expected(problems.recorded);
+        let known: HashMap<&str, &Recorded> =
+            problems.recorded.iter().map(|e| (e.id.as_str(), e)).collect();
+        let (mut latencies, mut faults, mut told) = (Vec::new(), inbox.faults.clone(), 0);
         for (id, receipt) in &inbox.receipts {
-            faults.extend(plan.fault(&receipt.event, known.get(id.as_str()).copied()));
-            if !expected.contains(id) && known.contains_key(id.as_str()) {
+            let Some(recorded) = known.get(id.as_str()) else {
+                told += u32::from(problems.is_ours(&receipt.event));
+                faults.extend(problems.fault(plan.types, &receipt.event));
+                continue;
+            };
+            faults.extend(plan.fault(&receipt.event, recorded));
+            if !expected.contains(id) {
                 faults.push(format!("`{id}` arrived, of a type that was not subscribed to"));
             }
             if let Some(sent) = published.get(id) {
                 latencies.push(receipt.first.saturating_duration_since(*sent));
             }
+        }
+        // Ten refusals would be told of once more.
+        if told > 1 {
+            faults.push(format!("the same problem was told of {told} times"));
         }
         latencies.sort();
         let mut missing: Vec<String> =
@@ -162,7 +173,8 @@ mod tests {
         let recorded: Vec<Recorded> = recorded;
         let sent = Instant::now();
         let published = recorded.iter().map(|e| (e.id.clone(), sent)).collect();
-        Row::count(&PLANS[1], &recorded, &published, &inbox(arrived, sent))
+        let problems = Problems { account_sid: "AC1", sinks: Vec::new(), recorded: &recorded };
+        Row::count(&PLANS[1], &problems, &published, &inbox(arrived, sent))
     }
 
     #[test]
