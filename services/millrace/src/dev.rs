@@ -399,7 +399,10 @@ mod tests {
     fn a_setting_that_would_not_hold_is_refused() {
         for wrong in ["shutdown.grace=1s", "queue.partitions=2", "log.filter=info"] {
             let error = sections(&[wrong.to_owned()]).expect_err("not of dev").to_string();
-            assert!(error.contains("`delivery`, `sinks`, `logs`, `limits`, `rest` only"), "{error}");
+            assert!(
+                error.contains("`delivery`, `sinks`, `logs`, `limits`, `rest` only"),
+                "{error}"
+            );
         }
     }
 }
