@@ -1,4 +1,6 @@
 //! What others made against Event Streams works against Millrace.
 
 mod client;
+mod openapi;
 mod sdk;
+mod tool;

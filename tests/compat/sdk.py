@@ -2,7 +2,7 @@
 
 import sys
 
-from twilio.base.exceptions import TwilioRestException
+from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.rest import Client
 
 SENT = "com.twilio.messaging.message.sent"
@@ -57,17 +57,25 @@ def sinks(events):
 def sink_pages(events):
     created = [
         events.sinks.create(description=f"page {n}", sink_configuration=WEBHOOK, sink_type="webhook").sid
-        for n in range(7)
+        for n in range(250)
     ]
     before = len(events.sinks.list()) - len(created)
-    listed = [it.sid for it in events.sinks.list(page_size=3)]
-    assert listed[before:] == created and len(listed) == len(set(listed)), listed
+    for size in [None, 7, 100, 1000]:
+        listed = [it.sid for it in events.sinks.list(page_size=size)]
+        assert listed[before:] == created and len(listed) == len(set(listed)), listed
+    assert [it.sid for it in events.sinks.list(limit=130)] == listed[:130]
     assert [it.sid for it in events.sinks.list(limit=5, page_size=2)] == listed[:5]
-    page = events.sinks.page(page_size=3)
+    page = events.sinks.page(page_size=30)
     first = [it.sid for it in page]
     second = page.next_page()
-    assert [it.sid for it in second] == listed[3:6]
-    assert [it.sid for it in second.previous_page()] == first == listed[:3]
+    assert [it.sid for it in second] == listed[30:60]
+    assert [it.sid for it in second.previous_page()] == first == listed[:30]
+    try:
+        events.sinks.page(page_size=1001)
+    except TwilioException as error:
+        assert "20007" in str(error), error
+    else:
+        raise AssertionError("a page of 1,001 is not refused")
     for sid in created:
         assert events.sinks(sid).delete()
 
