@@ -3,6 +3,8 @@
 //! The numbers are those of Twilio's error dictionary (<https://www.twilio.com/docs/api/errors>), except [`code::SUBSCRIPTION_LIMIT`]
 //! and [`code::NOT_BUILT`], for which the dictionary has none.
 
+use std::{collections::HashMap, time::Duration};
+
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
@@ -11,6 +13,11 @@ use axum::{
 use millrace_domain::{Refusal, RefusalCode};
 use millrace_store::Error;
 use tonic_types::{ErrorDetails, StatusExt};
+
+/// How long who is told that something is not possible now should wait.
+const RETRY_UNAVAILABLE: Duration = Duration::from_secs(1);
+/// The same where the queue must be drained first.
+const RETRY_NO_ROOM: Duration = Duration::from_secs(5);
 
 /// REST's numbers.
 pub(crate) mod code {
@@ -191,6 +198,30 @@ impl Failure {
         self
     }
 
+    /// What gRPC tells besides the message (`google.rpc`): REST's number always; the field, the limit or the wait, where there
+    /// is one.
+    fn details(&self) -> ErrorDetails {
+        let mut details = ErrorDetails::new();
+        if !self.field.is_empty() {
+            details.add_bad_request_violation(&self.field, &self.message);
+        }
+        match self.kind {
+            Kind::LimitReached => {
+                details.add_quota_failure_violation("account", &self.message);
+            }
+            Kind::Unavailable => {
+                details.set_retry_info(Some(RETRY_UNAVAILABLE));
+            }
+            Kind::NoRoom => {
+                details.set_retry_info(Some(RETRY_NO_ROOM));
+            }
+            _ => {}
+        }
+        let code = HashMap::from([("code".to_owned(), self.code.to_string())]);
+        details.set_error_info(format!("E{}", self.code), "millrace", code);
+        details
+    }
+
     /// What a store's error means to the caller. What only an operator can mend is logged here and not told.
     pub(crate) fn of_store(error: Error, about: About) -> Self {
         match error {
@@ -268,12 +299,10 @@ fn limit_reached(about: About, limit: u32) -> Failure {
 
 impl From<Failure> for tonic::Status {
     fn from(failure: Failure) -> Self {
+        let details = failure.details();
         let Failure { kind, field, message, .. } = failure;
-        if field.is_empty() {
-            return Self::new(kind.grpc(), message);
-        }
-        let details = ErrorDetails::with_bad_request_violation(&field, &message);
-        Self::with_error_details(kind.grpc(), format!("{field}: {message}"), details)
+        let message = if field.is_empty() { message } else { format!("{field}: {message}") };
+        Self::with_error_details(kind.grpc(), message, details)
     }
 }
 
@@ -311,9 +340,17 @@ mod tests {
         let status = tonic::Status::from(failure);
         let violations = status.get_details_bad_request().expect("details").field_violations;
         assert_eq!(violations[0].field, "sink.webhook.destination");
+        let info = status.get_details_error_info().expect("REST's number");
+        assert_eq!(info.metadata.get("code").map(String::as_str), Some("91000"));
+        let full = tonic::Status::from(limit_reached(About::Sink, 100));
+        assert_eq!(full.code(), tonic::Code::ResourceExhausted);
+        assert!(
+            full.get_details_quota_failure().is_some() && full.get_details_retry_info().is_none()
+        );
         let lost = Error::Unavailable { operation: "read a sink", source: "password=1".into() };
         let status = tonic::Status::from(Failure::of_store(lost, About::Sink));
         assert_eq!(status.code(), tonic::Code::Unavailable);
+        assert!(status.get_details_retry_info().is_some());
         assert!(!status.message().contains("password"));
     }
 }

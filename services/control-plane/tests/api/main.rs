@@ -2,6 +2,7 @@
 
 mod auth;
 mod body;
+mod codes;
 mod contract;
 mod grpc;
 mod harness;
