@@ -47,8 +47,9 @@ use self::{
 
 /// Most records of a request (Kinesis, `PutRecords`).
 const RECORDS_MAX: usize = 500;
-/// Most bytes of a request that every stream takes, partition keys included (Kinesis, `PutRecords`: 5 MiB, of late 10 MiB).
-const REQUEST_MAX_BYTES: usize = 5 * 1024 * 1024;
+/// Most bytes of the events of a request: what a shard takes in a second, far from what every stream takes at once, partition keys
+/// included (Kinesis, `PutRecords`: 5 MiB, of late 10 MiB).
+const REQUEST_MAX_BYTES: usize = 1024 * 1024;
 /// Most bytes of a record that a stream takes unless it is told otherwise (Kinesis, `UpdateMaxRecordSize`: from 1 MiB on).
 const RECORD_MAX_BYTES: usize = 1024 * 1024;
 
@@ -137,7 +138,7 @@ impl Kinesis {
             client.put_records().stream_arn(&target.arn).set_records(Some(batch.records()));
         match request.customize().config_override(with).send().await {
             Ok(answer) => Verdict::of_answer(answer.records(), batch.len()),
-            Err(error) => Verdict::of_error(&error, batch.len()),
+            Err(error) => Verdict::of_error(&error, batch),
         }
     }
 
@@ -186,10 +187,7 @@ impl Kinesis {
 #[async_trait]
 impl Driver for Kinesis {
     fn limits(&self, _: &SinkSpec) -> BatchLimits {
-        BatchLimits {
-            events: RECORDS_MAX,
-            bytes: REQUEST_MAX_BYTES - RECORDS_MAX * records::KEY_MAX_BYTES,
-        }
+        BatchLimits { events: RECORDS_MAX, bytes: REQUEST_MAX_BYTES }
     }
 
     async fn deliver(&self, sink: &SinkSpec, batch: &[Delivery], now_seconds: i64) -> Attempt {

@@ -7,10 +7,10 @@ use millrace_domain::{AccountSid, sink::KinesisPartitionKey};
 use millrace_sinks::Delivery;
 use serde::Deserialize;
 
+use crate::RECORD_MAX_BYTES;
+
 /// Most characters of a partition key (Kinesis, `PutRecords`).
 const KEY_MAX_CHARS: usize = 256;
-/// Most bytes that so many characters have in UTF-8.
-pub(crate) const KEY_MAX_BYTES: usize = KEY_MAX_CHARS * 4;
 
 /// The events of a request that fit a record, in order.
 pub(crate) struct Batch<'a> {
@@ -38,6 +38,11 @@ impl<'a> Batch<'a> {
 
     pub(crate) fn len(&self) -> usize {
         self.events.len()
+    }
+
+    /// Whether one of them is larger than what every stream takes.
+    pub(crate) fn is_large(&self) -> bool {
+        self.events.iter().any(|(event, key)| event.event.len() + key.len() > RECORD_MAX_BYTES)
     }
 
     /// The records; made anew each time, for a request uses them up.
@@ -117,7 +122,6 @@ mod tests {
         let long = Delivery { id: "é".repeat(300), ..event("{}") };
         let key = key(&long, KinesisPartitionKey::Id, ACCOUNT);
         assert_eq!(key, "é".repeat(256));
-        assert!(key.len() <= KEY_MAX_BYTES);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use aws_sdk_kinesis::{
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use millrace_domain::outcome::{Outcome, Reason};
 
-use crate::roles::Refused;
+use crate::{records::Batch, roles::Refused};
 
 /// What became of the records of a request.
 pub(crate) struct Verdict {
@@ -49,20 +49,21 @@ impl Verdict {
         Self { outcomes, http_status: Some(200), detail, is_stale: false }
     }
 
-    /// Kinesis took none of it.
-    pub(crate) fn of_error(error: &SdkError<PutRecordsError>, records: usize) -> Self {
+    /// Kinesis took none of `batch`.
+    pub(crate) fn of_error(error: &SdkError<PutRecordsError>, batch: &Batch<'_>) -> Self {
+        let (records, is_large) = (batch.len(), batch.is_large());
         let status = error.raw_response().map(|raw| raw.status().as_u16());
         let (outcome, detail) = match error {
             SdkError::ServiceError(_) => {
                 let code = error.code().unwrap_or("no code");
                 let detail = format!("{code}: {}", error.message().unwrap_or_default());
-                (of_code(code, status.unwrap_or(0)), detail)
+                (of_code(code, status.unwrap_or(0), is_large), detail)
             }
             SdkError::ResponseError(answer) => {
                 let body = answer.raw().body().bytes().unwrap_or_default();
                 let body = String::from_utf8_lossy(body);
                 (
-                    of_code("", status.unwrap_or(0)),
+                    of_code("", status.unwrap_or(0), is_large),
                     format!("the answer is not one of Kinesis: {body}"),
                 )
             }
@@ -84,8 +85,9 @@ fn of_record(code: &str) -> Outcome {
     retry(if is_throttling(code) { Reason::Throttled } else { Reason::Write })
 }
 
-/// What an error means that refuses a whole request. Kinesis answers nearly all of its own with status 400.
-fn of_code(code: &str, status: u16) -> Outcome {
+/// What an error means that refuses a whole request. Kinesis answers nearly all of its own with status 400. `is_large`: the request
+/// has a record that not every stream takes.
+fn of_code(code: &str, status: u16, is_large: bool) -> Outcome {
     if is_throttling(code) || status == 429 {
         return retry(Reason::Throttled);
     }
@@ -97,10 +99,12 @@ fn of_code(code: &str, status: u16) -> Outcome {
             retry(Reason::Setup)
         }
         code if code.starts_with("KMS") => retry(Reason::Setup),
-        // Some record is not to its taste: the deliverer finds out which by halves.
-        "InvalidArgumentException" | "ValidationException" | "SerializationException" => {
+        // With a record that the stream need not take, it is about that: the deliverer finds out which by halves. Without one, it
+        // is about the stream, such as an endpoint of another region, and no event's fault.
+        "InvalidArgumentException" | "ValidationException" if is_large => {
             Outcome::Discard { reason: Reason::Configuration }
         }
+        "InvalidArgumentException" | "ValidationException" => retry(Reason::Setup),
         _ if matches!(status, 401 | 403) => retry(Reason::Setup),
         _ => retry(Reason::Write),
     }
@@ -230,7 +234,7 @@ mod tests {
 
     #[test]
     fn what_its_owner_can_mend_is_retried_and_what_is_malformed_is_not() {
-        let reason = |code: &str, status| match of_code(code, status) {
+        let reason = |code: &str, status| match of_code(code, status, false) {
             Outcome::Retry { reason, .. } => (true, reason.code()),
             Outcome::Discard { reason } => (false, reason.code()),
             Outcome::Delivered => panic!("an error delivers nothing"),
@@ -252,6 +256,8 @@ mod tests {
         assert_eq!(reason("SomethingNew", 400), (true, 93101));
         assert_eq!(reason("", 403), (true, 91300));
         assert_eq!(reason("ExpiredTokenException", 400), (true, 93102));
-        assert_eq!(reason("InvalidArgumentException", 400), (false, 91303));
+        assert_eq!(reason("InvalidArgumentException", 400), (true, 91300));
+        let large = of_code("InvalidArgumentException", 400, true);
+        assert_eq!(large, Outcome::Discard { reason: Reason::Configuration });
     }
 }

@@ -23,9 +23,10 @@ pub struct Aws {
 }
 
 /// What happens to a request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub enum Course {
     /// Nothing out of the ordinary.
+    #[default]
     Ordinary,
     /// It is answered ordinarily, after so long.
     Late(Duration),
@@ -85,8 +86,12 @@ struct State {
     on_assume: VecDeque<Course>,
     on_put: VecDeque<Course>,
     on_list: VecDeque<Course>,
+    /// What happens to requests to put records and to assume a role that nothing else is said of.
+    otherwise: (Course, Course),
+    /// Partition keys whose records fail.
+    failing: HashSet<String>,
     assumptions: Vec<Assumption>,
-    /// Bytes of each request to put records.
+    /// Requests to put records.
     puts: usize,
     /// How many records were put at once at most.
     largest: usize,
@@ -144,6 +149,16 @@ impl Aws {
     /// What happens to the next requests to put records.
     pub fn on_put(&self, courses: impl IntoIterator<Item = Course>) {
         self.state().on_put = courses.into_iter().collect();
+    }
+
+    /// What happens, from now on, to requests to put records and to requests to assume a role that nothing else is said of.
+    pub fn otherwise(&self, put: Course, assume: Course) {
+        self.state().otherwise = (put, assume);
+    }
+
+    /// From now on the records with these partition keys fail, and no others.
+    pub fn fail_keys(&self, keys: impl IntoIterator<Item = String>) {
+        self.state().failing = keys.into_iter().collect();
     }
 
     /// What happens to the next requests to list shards.

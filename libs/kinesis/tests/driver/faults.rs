@@ -61,12 +61,7 @@ async fn a_request_that_is_refused_says_why_and_nothing_retries_below_the_delive
         (400, "KMSAccessDeniedException", retry(Reason::Setup), 91300),
         (500, "InternalFailureException", retry(Reason::Write), 93101),
         (503, "ServiceUnavailable", retry(Reason::Write), 93101),
-        (
-            400,
-            "InvalidArgumentException",
-            Outcome::Discard { reason: Reason::Configuration },
-            91303,
-        ),
+        (400, "InvalidArgumentException", retry(Reason::Setup), 91300),
     ] {
         aws.on_put([Course::Refuse(status, code, "as the test has it")]);
         let before = aws.puts();
@@ -74,9 +69,7 @@ async fn a_request_that_is_refused_says_why_and_nothing_retries_below_the_delive
         assert_eq!(attempt.outcomes, vec![outcome.clone(); 3], "{code}: {}", attempt.detail);
         assert_eq!((attempt.http_status, aws.puts() - before), (Some(status), 1), "{code}");
         assert!(attempt.detail.contains(code) && attempt.detail.contains("as the test has it"));
-        let (Outcome::Retry { reason, .. } | Outcome::Discard { reason }) = outcome else {
-            panic!("{code} delivers nothing");
-        };
+        let Outcome::Retry { reason, .. } = outcome else { panic!("{code} is tried again") };
         assert_eq!(reason.code(), number, "{code}");
     }
     assert_eq!(aws.assumptions().len(), 1, "none of it is about the role");
@@ -136,6 +129,19 @@ async fn an_event_that_is_larger_than_a_record_is_dropped_alone() {
     assert_eq!((alone.outcomes, alone.http_status), (vec![discard], None));
     assert!(alone.detail.contains("larger than a record"), "{}", alone.detail);
     assert_eq!(aws.puts(), 1, "there was nothing to send");
+}
+
+#[tokio::test]
+async fn a_record_that_only_the_operator_thinks_fits_is_refused_so_that_it_is_found_and_dropped() {
+    let aws = aws().await;
+    let driver = Kinesis::new(Options { record_max_bytes: 2 * 1024 * 1024, ..options(&aws.url()) });
+    let mut batch = events(3);
+    batch[1].event = Bytes::from(format!(r#"{{"id":"x","data":"{}"}}"#, "y".repeat(1024 * 1024)));
+    let attempt = driver.deliver(&sink(), &batch, NOW).await;
+    // With 400 the deliverer sends halves, until the culprit is alone.
+    let discard = Outcome::Discard { reason: Reason::Configuration };
+    assert_eq!((attempt.outcomes, attempt.http_status), (vec![discard; 3], Some(400)));
+    assert_eq!(driver.deliver(&sink(), &batch[..1], NOW).await.outcomes, [Outcome::Delivered]);
 }
 
 #[tokio::test]

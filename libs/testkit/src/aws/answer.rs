@@ -19,24 +19,25 @@ const RECORD_MAX_BYTES: usize = 1024 * 1024;
 /// Takes a request and says how it is answered, and on which course.
 pub(super) fn to(request: &Request, state: &Mutex<State>) -> (Course, Answer) {
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-    let course = |courses: &mut VecDeque<Course>| courses.pop_front().unwrap_or(Course::Ordinary);
+    let course = |courses: &mut VecDeque<Course>| courses.pop_front();
+    let (on_put, on_assume) = state.otherwise.clone();
     let target = request.header("x-amz-target");
     let (course, answer) = match target.strip_prefix("Kinesis_20131202.") {
         Some("PutRecords") => {
-            let course = course(&mut state.on_put);
+            let course = course(&mut state.on_put).unwrap_or(on_put);
             let refusal = refusal(&course, kinesis_error);
             state.puts += 1;
             let answer = refusal.unwrap_or_else(|| put(request, &course, &mut state));
             (course, answer)
         }
         Some("ListShards") => {
-            let course = course(&mut state.on_list);
+            let course = course(&mut state.on_list).unwrap_or_default();
             let answer = refusal(&course, kinesis_error).unwrap_or_else(|| list(request, &state));
             (course, answer)
         }
         Some(_) => (Course::Ordinary, kinesis_error(400, "UnknownOperationException", target)),
         None => {
-            let course = course(&mut state.on_assume);
+            let course = course(&mut state.on_assume).unwrap_or(on_assume);
             let fields = form_urlencoded::parse(&request.body).into_owned().collect();
             let told = sts(&fields, &mut state);
             (course.clone(), refusal(&course, sts_error).unwrap_or(told))
@@ -179,9 +180,12 @@ fn put(request: &Request, course: &Course, state: &mut State) -> Answer {
         Course::Partly(failures) => failures.as_slice(),
         _ => &[],
     };
-    let mut told = Vec::new();
+    let (mut told, mut failed) = (Vec::new(), 0);
     for (at, record) in records.into_iter().enumerate() {
-        if let Some((_, code)) = failures.iter().find(|(place, _)| *place == at) {
+        let failing = state.failing.contains(&record.key).then_some(&"InternalFailure");
+        let told_so = failures.iter().find(|(place, _)| *place == at).map(|(_, code)| code);
+        if let Some(code) = told_so.or(failing) {
+            failed += 1;
             told.push(json!({ "ErrorCode": code, "ErrorMessage": "as the test has it" }));
             continue;
         }
@@ -191,6 +195,5 @@ fn put(request: &Request, course: &Course, state: &mut State) -> Answer {
             json!({ "ShardId": "shardId-000000000000", "SequenceNumber": number.to_string() }),
         );
     }
-    let failed = failures.len();
     json_answer(200, &json!({ "FailedRecordCount": failed, "Records": told }))
 }
