@@ -4,6 +4,7 @@ mod delivers;
 mod demo;
 mod down;
 mod finds;
+mod kinesis;
 mod projects;
 mod publishes;
 mod refuses_bodies;

@@ -40,10 +40,13 @@ fn spec(identity: &Identity, options: &Options, directory: &Path, address: &str)
     arguments.push("info".to_owned());
     // The one process leases nothing to others.
     let taken = |name: &str| {
-        ["delivery.", "limits.", "rest."].iter().any(|section| name.starts_with(section))
+        ["delivery.", "limits.", "rest.", "sinks."].iter().any(|section| name.starts_with(section))
     };
     for (name, value) in options.settings.iter().filter(|(name, _)| taken(name)) {
         arguments.extend(["--set".to_owned(), format!("{name}={value}")]);
     }
-    Spec { name: "dev".to_owned(), arguments, ..Spec::default() }
+    let environment =
+        options.environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+    let environment = environment.collect();
+    Spec { name: "dev".to_owned(), arguments, environment, ..Spec::default() }
 }

@@ -45,6 +45,8 @@ struct Node {
 pub(crate) struct Plan {
     identity: Identity,
     settings: Vec<(&'static str, &'static str)>,
+    /// Of deliverers.
+    environment: Vec<(&'static str, String)>,
     database_url: String,
     pub(crate) redis_url: String,
     pub(crate) prefix: String,
@@ -70,6 +72,7 @@ pub(crate) async fn start(identity: &Identity, options: Options, directory: &Pat
     let plan = Plan {
         identity: identity.clone(),
         settings: options.settings,
+        environment: options.environment,
         database_url: database.url().to_owned(),
         redis_url,
         prefix,
@@ -255,6 +258,8 @@ impl Plan {
                 all.push(variable("deliverer.listen", &address));
                 let gate = self.gate.as_ref().unwrap_or(&self.control_plane);
                 all.push(variable("control_plane.address", gate));
+                let given = self.environment.iter();
+                all.extend(given.map(|(name, value)| ((*name).to_owned(), value.clone())));
             }
         }
         // Those of the queue are the same in every process, and most others the deliverer's.

@@ -41,6 +41,8 @@ pub struct Options {
     /// Settings of the deliverer, such as `("delivery.timeout", "1s")`, of the queue for all, and of `limits` and `rest` for
     /// control-plane; the last of a name holds.
     pub settings: Vec<(&'static str, &'static str)>,
+    /// What the environment of the deliverer has besides.
+    pub environment: Vec<(&'static str, String)>,
     /// A database of the test's own making, on servers.
     pub database: Option<Database>,
     /// A Redis of the test's own, to break, on servers; none: the one that tests share.
@@ -64,6 +66,7 @@ impl Default for Options {
             routers: 1,
             deliverers: 1,
             settings,
+            environment: Vec::new(),
             database: None,
             redis: None,
             queue_url: None,
@@ -243,11 +246,23 @@ impl Stack {
         self.sink_as(&self.identity.basic(), configuration).await
     }
 
+    /// Makes a sink of any type.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn sink_of(&self, sink_type: &str, configuration: Value) -> Sink {
+        self.make_sink(&self.identity.basic(), sink_type, configuration).await
+    }
+
     async fn sink_as(&self, credentials: &str, configuration: Value) -> Sink {
+        self.make_sink(credentials, "webhook", configuration).await
+    }
+
+    async fn make_sink(&self, credentials: &str, sink_type: &str, configuration: Value) -> Sink {
         let configuration = configuration.to_string();
         let form = [
             ("Description", "of a test"),
-            ("SinkType", "webhook"),
+            ("SinkType", sink_type),
             ("SinkConfiguration", configuration.as_str()),
         ];
         let made = self.rest_as(Some(credentials)).post("/v1/Sinks", &form).await;
