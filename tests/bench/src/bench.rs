@@ -93,13 +93,15 @@ pub(crate) struct Running {
 impl Bench {
     /// Starts a stack of the program `millrace`, and a receiver.
     pub(crate) async fn start(mode: Mode, millrace: &Path, settings: &[Setting]) -> Result<Self> {
-        let stack = Stack::start(mode, millrace, settings).await?;
         let directory = tempfile::tempdir()?;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["receive", "--listen", "0.0.0.0:0"]);
         let mut receiver = Child::spawn(cost::RECEIVER, command, directory.path())?;
         let receiver_port =
             receiver.printed(|line| line.strip_prefix("listens on ")?.parse().ok()).await?;
+        let aws = format!("http://127.0.0.1:{receiver_port}");
+        let aws = [("sinks.kinesis.endpoint", &*aws), ("sinks.kinesis.sts_endpoint", &*aws)];
+        let stack = Stack::start(mode, millrace, &[settings, &aws[..]].concat()).await?;
         stack.api.create_event_type().await.with_context(|| stack.logs())?;
         Ok(Self {
             stack,

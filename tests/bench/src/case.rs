@@ -48,6 +48,8 @@ pub(crate) enum Case {
     BatchedFailures,
     /// As `unbatched`, only failed attempts being logged.
     UnbatchedFailures,
+    /// Batches of 100 to one Kinesis data stream.
+    Kinesis,
     /// Single events, 64 at once, to one sink that takes one event a request.
     Single,
     /// Batches of 100 to ten sinks that all take them.
@@ -110,6 +112,7 @@ impl Case {
             Self::Unbatched => throughput::unbatched(context).await,
             Self::BatchedFailures => throughput::batched_failures(context).await,
             Self::UnbatchedFailures => throughput::unbatched_failures(context).await,
+            Self::Kinesis => throughput::kinesis(context).await,
             Self::Single => throughput::single(context).await,
             Self::Accounts => accounts::accounts(context).await,
             Self::Hanging => hanging::hanging(context).await,

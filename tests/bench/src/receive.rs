@@ -23,8 +23,13 @@ use crate::{
     latency::Latency,
 };
 
+mod aws;
+
 /// Connections that wait to be taken: thousands of sinks connect at once.
 const BACKLOG: u32 = 4_096;
+
+/// What the ARN of a stream begins with; its number follows.
+pub(crate) const STREAMS: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/";
 
 /// Where it receives.
 #[derive(Args, Clone, Copy, Debug)]
@@ -171,6 +176,11 @@ async fn answer(
             lock().record(sink, std::str::from_utf8(&body)?, now_us);
         }
         return Ok(Response::default());
+    }
+    if parts.method == Method::POST && path == "/" {
+        let body = body.collect().await?.to_bytes();
+        let record = |sink, body: &str| lock().record(sink, body, now_us);
+        return aws::answer(std::str::from_utf8(&body)?, record);
     }
     if parts.method == Method::PUT {
         let body = body.collect().await?.to_bytes();

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, Result, ensure};
 use millrace_proto::v1::{
     CreateAccountRequest, CreateEventTypeRequest, CreateSinkRequest, CreateSubscriptionRequest,
-    EventType, PublishRequest, Sink, SubscribedEvent, Subscription, WebhookConfiguration,
-    account_service_client::AccountServiceClient,
+    EventType, KinesisConfiguration, PublishRequest, Sink, SubscribedEvent, Subscription,
+    WebhookConfiguration, account_service_client::AccountServiceClient,
     event_type_service_client::EventTypeServiceClient, publish_result::Outcome,
     publish_service_client::PublishServiceClient, sink::Configuration,
     sink_service_client::SinkServiceClient, subscription_service_client::SubscriptionServiceClient,
@@ -24,6 +24,7 @@ use crate::{
     clock,
     event::{EVENT_TYPE, Events, SCHEMA_ID},
     load::Audience,
+    receive::STREAMS,
 };
 
 /// The run of the events that only ask whether they are routed; no receiver expects it.
@@ -47,6 +48,15 @@ pub(crate) struct Api {
     pub(crate) platform_key: String,
 }
 
+/// A type of sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An HTTP receiver.
+    Webhook,
+    /// A Kinesis data stream.
+    Kinesis,
+}
+
 /// The sinks to make.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
@@ -54,6 +64,8 @@ pub(crate) struct Wanted {
     pub(crate) accounts: usize,
     /// Sinks of each.
     pub(crate) sinks: usize,
+    /// Their type.
+    pub(crate) kind: Kind,
     /// Whether a request may carry several events.
     pub(crate) batch_events: bool,
     /// Whether every sink has a host of its own, and so connections of its own.
@@ -64,12 +76,36 @@ pub(crate) struct Wanted {
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { accounts: 1, sinks: 1, batch_events: false, own_hosts: false, first: 0 }
+        Self {
+            accounts: 1,
+            sinks: 1,
+            kind: Kind::Webhook,
+            batch_events: false,
+            own_hosts: false,
+            first: 0,
+        }
     }
 }
 
 impl Wanted {
-    /// The URL of a sink: its number is in the path.
+    /// What a sink is configured by: its number is in the path of its URL, or its stream's name.
+    fn configuration(self, number: usize, port: u16) -> Configuration {
+        match self.kind {
+            Kind::Webhook => Configuration::Webhook(WebhookConfiguration {
+                destination: self.destination(number, port),
+                batch_events: self.batch_events,
+                ..WebhookConfiguration::default()
+            }),
+            Kind::Kinesis => Configuration::Kinesis(KinesisConfiguration {
+                arn: format!("{STREAMS}{number}"),
+                role_arn: "arn:aws:iam::123456789012:role/bench".to_owned(),
+                external_id: "bench".to_owned(),
+                ..KinesisConfiguration::default()
+            }),
+        }
+    }
+
+    /// The URL of a sink.
     fn destination(self, number: usize, port: u16) -> String {
         let host = match self.own_hosts {
             // 127.0.0.0/8 is all loopback.
@@ -170,19 +206,17 @@ impl Maker {
         let account_sid = account.into_inner().account.context("no account in the answer")?.sid;
         for sink in 0..wanted.sinks {
             let number = wanted.first + at * wanted.sinks + sink;
-            let destination = wanted.destination(number, self.receiver_port);
-            self.sink(&account_sid, destination, wanted.batch_events).await?;
+            let configuration = wanted.configuration(number, self.receiver_port);
+            self.sink(&account_sid, configuration).await?;
         }
         Ok(account_sid)
     }
 
-    async fn sink(&self, account_sid: &str, destination: String, batch_events: bool) -> Result<()> {
-        let webhook =
-            WebhookConfiguration { destination, batch_events, ..WebhookConfiguration::default() };
+    async fn sink(&self, account_sid: &str, configuration: Configuration) -> Result<()> {
         let sink = Sink {
             account_sid: account_sid.to_owned(),
             description: "bench".to_owned(),
-            configuration: Some(Configuration::Webhook(webhook)),
+            configuration: Some(configuration),
             ..Sink::default()
         };
         let made = SinkServiceClient::new(self.channel.clone())

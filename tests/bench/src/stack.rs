@@ -39,7 +39,11 @@ pub(crate) struct Stack {
 impl Stack {
     /// Starts the program `millrace` as `mode` says, and waits until it serves. `settings` are for deliverers that are
     /// processes of their own.
-    pub(crate) async fn start(mode: Mode, millrace: &Path, settings: &[Setting]) -> Result<Self> {
+    pub(crate) async fn start(
+        mode: Mode,
+        millrace: &Path,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
         match mode {
             Mode::Server => servers::start(millrace, settings).await,
             Mode::Embedded => embedded::start(millrace).await,

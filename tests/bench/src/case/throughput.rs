@@ -11,7 +11,7 @@ use crate::{
     load::{Audience, Load},
     redis::Commands,
     report::Outcome,
-    setup::Wanted,
+    setup::{Kind, Wanted},
     stack::{Mode, Setting},
 };
 
@@ -40,6 +40,17 @@ pub(super) async fn batched(context: &Context) -> Result<Outcome> {
 /// The same, where only failures are logged.
 pub(super) async fn batched_failures(context: &Context) -> Result<Outcome> {
     batched_on(SERVERS_THAT_LOG_FAILURES, context).await
+}
+
+/// The same to a Kinesis data stream, whose null endpoint is the receiver; compare with what a batched webhook costs.
+pub(super) async fn kinesis(context: &Context) -> Result<Outcome> {
+    let wanted = Wanted { kind: Kind::Kinesis, ..Wanted::default() };
+    let load = |audience: &Audience| Load {
+        undelivered: Some(1_600),
+        ..Load::steady(audience, context.events(100_000))
+    };
+    let targets = Targets { per_second: Some(5_000.0), ..Targets::default() };
+    measure(context, SERVERS, wanted, load, targets).await
 }
 
 async fn batched_on(ground: Ground, context: &Context) -> Result<Outcome> {

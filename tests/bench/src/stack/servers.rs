@@ -10,7 +10,7 @@ use millrace_testkit::{
 };
 use tempfile::TempDir;
 
-use super::{Setting, Stack, command, free_address, random_key};
+use super::{Stack, command, free_address, random_key};
 use crate::{child::Child, redis::Redis, setup::Api};
 
 /// Longest time the database takes to be made.
@@ -54,7 +54,7 @@ impl Backing {
     }
 }
 
-pub(super) async fn start(millrace: &Path, settings: &[Setting]) -> Result<Stack> {
+pub(super) async fn start(millrace: &Path, settings: &[(&str, &str)]) -> Result<Stack> {
     let backing = Backing::start().await?;
     let directory = tempfile::Builder::new().prefix("millrace-bench-").tempdir()?;
     let platform_key = random_key("platform-")?;
@@ -123,7 +123,7 @@ impl Installation<'_> {
         self.service("router", &settings).await
     }
 
-    async fn deliverer(&self, more: &[Setting]) -> Result<Child> {
+    async fn deliverer(&self, more: &[(&str, &str)]) -> Result<Child> {
         let address = format!("http://{}", self.control_plane);
         let listen = free_address()?;
         let settings = [
