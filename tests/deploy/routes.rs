@@ -39,7 +39,7 @@ fn every_public_grpc_service_is_routed_to_who_serves_it() {
             routed.insert(service.to_owned());
         }
     }
-    assert_eq!(routed, public);
+    assert_eq!(routed, public, "templates/_services.tpl names who serves what");
     let ingress = named(&objects, "Ingress", "mine-millrace-grpc");
     let mut paths = BTreeSet::new();
     for path in list(&list(&ingress["spec"]["rules"])[0]["http"]["paths"]) {

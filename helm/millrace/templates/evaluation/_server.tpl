@@ -1,4 +1,4 @@
-{{/* A server of the evaluation: one pod with a disk. Takes root, component, values, port, uid, mount and container: what is its own. */}}
+{{/* A server of the evaluation: one pod with a disk. Takes root, component, values, port, uid, mount, scratch (what else it writes to) and container: what is its own. */}}
 {{- define "millrace.evaluationServer" -}}
 {{- $class := .root.Values.evaluation.storageClassName -}}
 apiVersion: v1
@@ -53,13 +53,15 @@ spec:
           volumeMounts:
             - name: data
               mountPath: {{ .mount }}
+            {{- range .scratch }}
             - name: scratch
-              mountPath: /tmp
-            - name: scratch
-              mountPath: /var/run/postgresql
+              mountPath: {{ . }}
+            {{- end }}
+      {{- if .scratch }}
       volumes:
         - name: scratch
           emptyDir: {}
+      {{- end }}
   volumeClaimTemplates:
     - metadata:
         name: data
