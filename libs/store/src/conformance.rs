@@ -15,6 +15,7 @@ mod audit;
 mod catalogue;
 mod changes;
 mod concurrency;
+mod history;
 pub mod logs;
 mod make;
 mod repeats;
@@ -60,6 +61,8 @@ const CHECKS: &[(&str, Check)] = &[
     ("the log tells every write in order", |b| Box::pin(changes::tell_every_write(b))),
     ("every write is audited", |b| Box::pin(audit::every_write_is_audited(b))),
     ("the audit log is listed", |b| Box::pin(audit::is_listed(b))),
+    ("the log tells how it was", |b| Box::pin(history::tells_how_it_was(b))),
+    ("compaction keeps what was in force", |b| Box::pin(history::is_compacted(b))),
     ("a write by nobody is refused", |b| Box::pin(audit::a_write_by_nobody_is_refused(b))),
     ("another epoch and the future are gone", |b| Box::pin(changes::of_elsewhere_are_gone(b))),
     ("a commit elsewhere wakes who waits", |b| Box::pin(changes::wake_who_waits(b))),

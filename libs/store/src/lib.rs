@@ -96,6 +96,15 @@ pub enum Changes {
     Gone,
 }
 
+/// How an account was at some time.
+#[derive(Clone, Debug, Default)]
+pub struct Past {
+    /// The newest change of it.
+    pub seq: u64,
+    /// The account and what it had: sinks, their tombstones, subscriptions.
+    pub resources: Vec<Resource>,
+}
+
 /// Which sinks to list.
 #[derive(Clone, Debug, Default)]
 pub struct SinkFilter {
@@ -262,6 +271,17 @@ pub trait ResourceStore: Send + Sync + 'static {
     async fn audit(&self, deeds: &[Deed]) -> Result<()>;
     /// Lists the audit log, newest first.
     async fn audit_entries(&self, query: &AuditQuery, page: &Page<u64>) -> Result<Vec<AuditEntry>>;
+    /// An account and its sinks and subscriptions as they were at a time, as far back as nothing was
+    /// compacted ([`Self::compact`]); before that, some of it may be told later than it was.
+    async fn account_at(&self, account: AccountSid, at: Timestamp) -> Result<Past>;
+    /// An event type as it was at a time, if it was there.
+    async fn event_type_at(&self, name: &str, at: Timestamp) -> Result<Option<EventType>>;
+    /// Whether anything was ever compacted: else the change log tells all of the past.
+    async fn is_compacted(&self) -> Result<bool>;
+    /// Removes up to `limit` changes that tell nothing of any time since `before`; tells how many. Of each resource that was
+    /// there then, the last change stays, so that [`Self::account_at`] is exact from `before` on. Who watches from before the
+    /// last one removed takes a snapshot.
+    async fn compact(&self, before: Timestamp, limit: u32) -> Result<u64>;
     /// Removes up to `limit` entries from before `before`, oldest first; tells how many.
     async fn forget_audit(&self, before: Timestamp, limit: u32) -> Result<u64>;
 }

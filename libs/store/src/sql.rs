@@ -16,7 +16,7 @@ use tokio::{sync::Mutex, time};
 
 use self::wake::Wake;
 use crate::{
-    Changes, Error, Keyring, Page, Resource, ResourceStore, Result, SinkFilter,
+    Changes, Error, Keyring, Page, Past, Resource, ResourceStore, Result, SinkFilter,
     audit::{AuditEntry, AuditQuery, Deed},
     repeats::{Answered, Name},
 };
@@ -25,6 +25,7 @@ mod accounts;
 mod audit;
 mod catalogue;
 mod changes;
+mod history;
 mod repeats;
 mod rows;
 mod sinks;
@@ -336,6 +337,22 @@ impl ResourceStore for SqlStore {
 
     async fn audit_entries(&self, query: &AuditQuery, page: &Page<u64>) -> Result<Vec<AuditEntry>> {
         self.call("read the audit log", audit::list(self, query, page)).await
+    }
+
+    async fn account_at(&self, account: AccountSid, at: Timestamp) -> Result<Past> {
+        self.call("read the past of an account", history::account_at(self, account, at)).await
+    }
+
+    async fn event_type_at(&self, name: &str, at: Timestamp) -> Result<Option<EventType>> {
+        self.call("read the past of an event type", history::event_type_at(self, name, at)).await
+    }
+
+    async fn is_compacted(&self) -> Result<bool> {
+        self.call("read how far the change log reaches", history::is_compacted(self)).await
+    }
+
+    async fn compact(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        self.call("compact the change log", history::compact(self, before, limit)).await
     }
 
     async fn forget_audit(&self, before: Timestamp, limit: u32) -> Result<u64> {
