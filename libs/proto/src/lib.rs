@@ -4,12 +4,14 @@
 mod account;
 pub mod codec;
 mod event;
+mod explanation;
 mod log;
 mod schema;
 mod sink;
 mod subscription;
 
 pub use event::{event_from_wire, rejection};
+pub use explanation::{explanation_json, matching_json};
 pub use log::time_from_wire;
 
 /// The public API.

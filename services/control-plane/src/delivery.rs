@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use millrace_domain::{AccountSid, Partition, SinkSid};
 use millrace_proto::{
-    internal::{GetSinkStatusRequest, delivery_service_client::DeliveryServiceClient},
+    internal::{
+        GetSinkStatusRequest, GetSinkStatusResponse, delivery_service_client::DeliveryServiceClient,
+    },
     v1,
 };
 use millrace_runtime::config::MaskedSecret;
@@ -37,6 +39,20 @@ impl Deliverers {
         account: AccountSid,
         sink: SinkSid,
     ) -> Result<v1::DeliveryStatus, Failure> {
+        Ok(self.answer_of(account, sink).await?.status.unwrap_or_default())
+    }
+
+    /// Which attempts to the sinks of `account` are reported: the deliverer's setting.
+    pub(crate) async fn attempts_reported(&self, account: AccountSid) -> Result<String, Failure> {
+        // No sink: nothing is known of it, and the rest is the same for all.
+        Ok(self.answer_of(account, SinkSid::from_u128(0)).await?.attempts_reported)
+    }
+
+    async fn answer_of(
+        &self,
+        account: AccountSid,
+        sink: SinkSid,
+    ) -> Result<GetSinkStatusResponse, Failure> {
         let partition = Partition::home_of(account, self.partitions);
         let queue = self.queue.get()?;
         for _ in 0..OWNERS_ASKED {
@@ -46,8 +62,8 @@ impl Deliverers {
                 away("the queue does not answer")
             })?;
             let address = owner.ok_or_else(|| away("no deliverer serves this sink"))?;
-            if let Some(status) = self.ask(&address, partition, sink).await? {
-                return Ok(status);
+            if let Some(answer) = self.ask(&address, partition, sink).await? {
+                return Ok(answer);
             }
         }
         Err(away("the sink is moving from one deliverer to another"))
@@ -59,7 +75,7 @@ impl Deliverers {
         address: &str,
         partition: Partition,
         sink: SinkSid,
-    ) -> Result<Option<v1::DeliveryStatus>, Failure> {
+    ) -> Result<Option<GetSinkStatusResponse>, Failure> {
         let silent = |error: &(dyn std::error::Error + 'static)| {
             tracing::warn!(address, error, "a deliverer does not say how a sink does");
             away("the deliverer that serves this sink does not answer")
@@ -76,7 +92,7 @@ impl Deliverers {
         let bearer = AsciiMetadataValue::try_from(bearer).map_err(|error| silent(&error))?;
         request.metadata_mut().insert("authorization", bearer);
         match DeliveryServiceClient::new(channel).get_sink_status(request).await {
-            Ok(answer) => Ok(Some(answer.into_inner().status.unwrap_or_default())),
+            Ok(answer) => Ok(Some(answer.into_inner())),
             Err(status) if status.code() == Code::FailedPrecondition => Ok(None),
             Err(status) => Err(silent(&status)),
         }

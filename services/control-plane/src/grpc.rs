@@ -7,7 +7,8 @@ use millrace_domain::{AccountSid, ConfigVersion};
 use millrace_proto::{
     internal::config_service_server::ConfigServiceServer,
     v1::{
-        account_service_server::AccountServiceServer,
+        account_service_server::AccountServiceServer, audit_service_server::AuditServiceServer,
+        event_service_server::EventServiceServer,
         event_type_service_server::EventTypeServiceServer, log_service_server::LogServiceServer,
         quarantine_service_server::QuarantineServiceServer,
         schema_service_server::SchemaServiceServer, sink_service_server::SinkServiceServer,
@@ -32,7 +33,9 @@ use crate::{
 };
 
 mod accounts;
+mod audit;
 mod event_types;
+mod events;
 mod logs;
 mod once;
 mod quarantine;
@@ -40,9 +43,13 @@ mod schemas;
 mod sinks;
 mod subscriptions;
 
+pub(crate) use logs::{attempt as wire_attempt, reason as wire_cause};
+
 /// Full names of the services, for health.
-pub(crate) const SERVICES: [&str; 8] = [
+pub(crate) const SERVICES: [&str; 10] = [
     "millrace.v1.AccountService",
+    "millrace.v1.AuditService",
+    "millrace.v1.EventService",
     "millrace.v1.EventTypeService",
     "millrace.v1.LogService",
     "millrace.v1.QuarantineService",
@@ -65,6 +72,8 @@ pub(crate) fn routes(app: &Arc<App>, watch: Watch) -> Router {
         .add_service(EventTypeServiceServer::new(face()))
         .add_service(SchemaServiceServer::new(face()))
         .add_service(LogServiceServer::new(face()))
+        .add_service(AuditServiceServer::new(face()))
+        .add_service(EventServiceServer::new(face()))
         .add_service(AccountServiceServer::new(face()))
         .add_service(QuarantineServiceServer::new(face()))
         .add_service(ConfigServiceServer::new(watch))

@@ -20,8 +20,10 @@ mod catalog;
 mod commit;
 pub mod config;
 mod delivery;
+mod explain;
 mod grpc;
 mod health;
+mod history;
 mod logs;
 mod paging;
 mod quarantine;
@@ -45,6 +47,7 @@ use auth::Auth;
 use catalog::Catalog;
 use commit::Commits;
 use delivery::Deliverers;
+use explain::Explain;
 use logs::Logs;
 use quarantine::Quarantine;
 use reports::{health::Health, problems::Problems, quota::Quota, tally::Tally};
@@ -94,6 +97,7 @@ pub(crate) struct App {
     pub(crate) catalog: Catalog,
     pub(crate) accounts: Accounts,
     pub(crate) quarantine: Quarantine,
+    pub(crate) explain: Explain,
     pub(crate) site: Site,
     pub(crate) documents: Documents,
 }
@@ -137,7 +141,19 @@ pub async fn build(
     let (news, heard) = mpsc::channel(NEWS_MAX);
     let task = LogTasks { store: &store, logs: &logs, queue: &queue, schemas_url: &schemas_url };
     task.spawn(process, settings, heard);
+    let deliverers = Deliverers {
+        queue: queue.clone(),
+        partitions: settings.queue.partitions,
+        token: settings.internal.token.clone(),
+    };
     let app = Arc::new(App {
+        explain: Explain {
+            store: Arc::clone(&store),
+            logs: Arc::clone(&logs),
+            queue: queue.clone(),
+            partitions: settings.queue.partitions,
+            deliverers: deliverers.clone(),
+        },
         auth: Auth::new(Arc::clone(&store), checked.platform_keys),
         sinks: Sinks {
             store: Arc::clone(&store),
@@ -145,11 +161,7 @@ pub async fn build(
             policy: checked.policy,
             limit: settings.limits.sinks_per_account,
             files: settings.sinks.file.root().is_some(),
-            deliverers: Deliverers {
-                queue: queue.clone(),
-                partitions: settings.queue.partitions,
-                token: settings.internal.token.clone(),
-            },
+            deliverers,
             news,
         },
         subscriptions: Subscriptions {
@@ -262,6 +274,8 @@ fn spawn_tasks(
     tasks.spawn("probe-database", |stopping| health::keep_probing(kept, ready, stopping));
     let kept = Arc::clone(store);
     tasks.spawn("forget-sinks", |stopping| retention::keep_forgetting(kept, stopping));
+    let kept = Arc::clone(store);
+    tasks.spawn("forget-history", |stopping| history::keep_forgetting(kept, stopping));
 }
 
 /// What the tasks of the logs work with.

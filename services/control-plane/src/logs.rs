@@ -264,7 +264,7 @@ pub(crate) fn around(
 }
 
 /// The time in an id that the router gave: `EZ` and a UUIDv7.
-fn time_of(event_id: &str) -> Option<Timestamp> {
+pub(crate) fn time_of(event_id: &str) -> Option<Timestamp> {
     let hex = event_id.strip_prefix("EZ").filter(|hex| hex.len() == 32)?;
     let uuid = Uuid::try_parse(hex).ok().filter(|uuid| uuid.get_version_num() == 7)?;
     Some(Timestamp::from_millis(i64::try_from(uuid.as_u128() >> 80).ok()?))

@@ -18,9 +18,11 @@ use crate::{
 };
 
 mod answer;
+mod audit;
 mod body;
 mod delivery;
 mod docs;
+mod events;
 mod form;
 mod listing;
 mod logs;
@@ -57,6 +59,9 @@ pub(crate) fn routes(app: Arc<App>) -> Router {
         .route("/v1/Sinks/{sid}/DroppedEvents", get(logs::drops))
         .route("/v1/Sinks/{sid}/DroppedEvents/Resend", post(logs::resend))
         .route("/v1/Events/{id}/Attempts", get(logs::attempts_of_event))
+        .route("/v1/Events/{id}/Explanation", get(events::explain))
+        .route("/v1/Events/Match", post(events::matched))
+        .route("/v1/Audit", get(audit::list))
         .route("/v1/ErrorLogs", get(logs::errors))
         .route("/v1/Subscriptions", get(subscriptions::list).post(subscriptions::create))
         .route(

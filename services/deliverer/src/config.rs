@@ -131,6 +131,17 @@ pub enum AttemptLog {
     None,
 }
 
+impl AttemptLog {
+    /// The word as the setting spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Failures => "failures",
+            Self::None => "none",
+        }
+    }
+}
+
 /// Where the admin routes are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

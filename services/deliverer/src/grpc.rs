@@ -9,7 +9,7 @@ use millrace_proto::internal::{
 };
 use tonic::{Request, Response, Status};
 
-use crate::{context::Context, ownership::Tenures, status};
+use crate::{config::AttemptLog, context::Context, ownership::Tenures, status};
 
 /// Answers for one deliverer, to who knows the internal token.
 pub(crate) struct Delivery {
@@ -17,6 +17,8 @@ pub(crate) struct Delivery {
     pub(crate) cx: Arc<Context>,
     pub(crate) tenures: Arc<Tenures>,
     pub(crate) token: SecretHash,
+    /// Which attempts it reports.
+    pub(crate) attempts: AttemptLog,
 }
 
 #[tonic::async_trait]
@@ -50,7 +52,10 @@ impl DeliveryService for Delivery {
             Status::failed_precondition("the partition is not this deliverer's at the moment")
         })?;
         match status::of(&tenure, sink).await {
-            Ok(status) => Ok(Response::new(GetSinkStatusResponse { status: Some(status) })),
+            Ok(status) => Ok(Response::new(GetSinkStatusResponse {
+                status: Some(status),
+                attempts_reported: self.attempts.as_str().to_owned(),
+            })),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, "cannot tell how a sink does");

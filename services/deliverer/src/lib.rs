@@ -138,6 +138,7 @@ pub async fn build_with(
         cx: Arc::clone(&cx),
         tenures: Arc::clone(&tenures),
         token: SecretHash::of(settings.internal.token.reveal()),
+        attempts: settings.logs.attempts,
     };
     let quota = Quota {
         cx: Arc::clone(&cx),

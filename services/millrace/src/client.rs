@@ -1,7 +1,9 @@
 //! The commands of a client: what a customer, a producer or a developer at a terminal does with a running Millrace.
 //! They speak gRPC; each command's module is its arguments, what it does and what it prints.
 
+mod audit;
 pub(crate) mod connection;
+mod explain;
 pub(crate) mod failure;
 mod list;
 mod listen;
@@ -30,6 +32,9 @@ pub(crate) enum ClientCommand {
     Errors(logs::ErrorsArgs),
     Publish(publish::PublishArgs),
     Listen(listen::ListenArgs),
+    Explain(explain::ExplainArgs),
+    Match(explain::MatchArgs),
+    Audit(audit::AuditArgs),
     Quarantine(quarantine::QuarantineArgs),
     Verify(verify::VerifyArgs),
 }
@@ -60,6 +65,18 @@ pub(crate) async fn run(command: ClientCommand, defaults: DefaultArgs) -> anyhow
         ClientCommand::Publish(mut args) => {
             args.connection = args.connection.or(defaults);
             publish::run(args).await
+        }
+        ClientCommand::Explain(mut args) => {
+            args.connection = args.connection.or(defaults);
+            explain::run(args).await
+        }
+        ClientCommand::Match(mut args) => {
+            args.connection = args.connection.or(defaults);
+            explain::run_match(args).await
+        }
+        ClientCommand::Audit(mut args) => {
+            args.connection = args.connection.or(defaults);
+            audit::run(args).await
         }
         ClientCommand::Quarantine(mut args) => {
             args.connection = args.connection.or(defaults);

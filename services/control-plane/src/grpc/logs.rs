@@ -205,7 +205,11 @@ impl LogService for Face {
     }
 }
 
-fn time(field: &str, time: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>, Failure> {
+/// Reads a time that may be missing.
+pub(super) fn time(
+    field: &str,
+    time: Option<prost_types::Timestamp>,
+) -> Result<Option<Timestamp>, Failure> {
     let wrong = || Failure::invalid(code::BAD_REQUEST, field, "is no time");
     time.map(|time| time_from_wire(&time).ok_or_else(wrong)).transpose()
 }
@@ -230,7 +234,8 @@ fn cause(reason: v1::DropReason) -> Option<DropCause> {
     }
 }
 
-fn attempt(entry: &AttemptEntry) -> v1::Attempt {
+/// An attempt as the wire has it.
+pub(crate) fn attempt(entry: &AttemptEntry) -> v1::Attempt {
     let outcome = match entry.result {
         AttemptResult::Delivered => v1::AttemptOutcome::Delivered,
         AttemptResult::Retry => v1::AttemptOutcome::Retry,
@@ -269,14 +274,18 @@ fn error_log(entry: &ErrorEntry) -> v1::ErrorLog {
     }
 }
 
-fn dropped_event(entry: &DropEntry) -> v1::DroppedEvent {
-    let reason = match entry.cause {
+/// Why an event was given up, as the wire has it.
+pub(crate) fn reason(cause: DropCause) -> v1::DropReason {
+    match cause {
         DropCause::Rejected => v1::DropReason::Rejected,
         DropCause::Expired => v1::DropReason::Expired,
         DropCause::SinkDeleted => v1::DropReason::SinkDeleted,
         DropCause::AccountClosed => v1::DropReason::AccountClosed,
         DropCause::Undeliverable => v1::DropReason::Undeliverable,
-    };
+    }
+}
+
+fn dropped_event(entry: &DropEntry) -> v1::DroppedEvent {
     v1::DroppedEvent {
         id: entry.id.to_string(),
         account_sid: entry.account.to_string(),
@@ -285,7 +294,7 @@ fn dropped_event(entry: &DropEntry) -> v1::DroppedEvent {
         event_type: entry.event_type.clone(),
         accept_time: Some(wire_time(entry.accepted)),
         drop_time: Some(wire_time(entry.id.at())),
-        reason: reason.into(),
+        reason: reason(entry.cause).into(),
         error_code: wire(entry.error_code),
         schema_version: wire(entry.schema_version),
         size_bytes: i64::from(entry.size),

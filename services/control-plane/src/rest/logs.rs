@@ -1,7 +1,7 @@
 //! `/v1/Sinks/{Sid}/Attempts`, `/v1/Sinks/{Sid}/DroppedEvents`, `/v1/Events/{Id}/Attempts`, `/v1/ErrorLogs`: what became of events.
 //! An extension of `events/v1`; lists are newest first, and their pages lead forward only.
 
-use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
+use std::{cmp::Reverse, fmt, str::FromStr, sync::Arc};
 
 use axum::{extract::State, http::StatusCode};
 use millrace_domain::{AccountSid, SinkSid, Timestamp};
@@ -28,38 +28,26 @@ use crate::{
     status::{Failure, code},
 };
 
-/// An id in a list that is newest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Newest(LogId);
+/// A key in a list that is newest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Newest<K>(pub(super) Reverse<K>);
 
-impl Ord for Newest {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.0.cmp(&self.0)
-    }
-}
-
-impl PartialOrd for Newest {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl fmt::Display for Newest {
+impl<K: fmt::Display> fmt::Display for Newest<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.0.0.fmt(f)
     }
 }
 
-impl FromStr for Newest {
-    type Err = <LogId as FromStr>::Err;
+impl<K: FromStr> FromStr for Newest<K> {
+    type Err = K::Err;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
+        text.parse().map(|key| Self(Reverse(key)))
     }
 }
 
-fn page(after: Option<Newest>, limit: u32) -> Page<LogId> {
-    Page { after: after.map(|Newest(id)| id), limit }
+fn page(after: Option<Newest<LogId>>, limit: u32) -> Page<LogId> {
+    Page { after: after.map(|Newest(Reverse(id))| id), limit }
 }
 
 pub(super) async fn attempts_of_sink(
@@ -104,10 +92,10 @@ async fn list_attempts(
     (asked, path): (&LogQuery, &str),
 ) -> Answer {
     let filters = ["StartTime", "EndTime", "Outcome", "ErrorCode", "EventId", "EventTime"];
-    let paged = Paged::<Newest>::read_forward(query, &filters)?;
+    let paged = Paged::<Newest<LogId>>::read_forward(query, &filters)?;
     let place = Place { key: "attempts", path, account: Some(asked.account), base };
     let list = |after, limit| async move { app.logs.attempts(asked, &page(after, limit)).await };
-    paged.answer(place, list, |entry: &AttemptEntry| Newest(entry.id), attempt).await
+    paged.answer(place, list, |entry: &AttemptEntry| Newest(Reverse(entry.id)), attempt).await
 }
 
 pub(super) async fn errors(
@@ -122,7 +110,7 @@ pub(super) async fn errors(
     asked.event_id = event_in(&query)?;
     bound(&mut asked, time(&query, "EventTime")?);
     let filters = ["StartTime", "EndTime", "ErrorCode", "SinkSid", "EventId", "EventTime"];
-    let paged = Paged::<Newest>::read_forward(&query, &filters)?;
+    let paged = Paged::<Newest<LogId>>::read_forward(&query, &filters)?;
     let place = Place {
         key: "error_logs",
         path: "/v1/ErrorLogs",
@@ -133,7 +121,7 @@ pub(super) async fn errors(
         let (app, asked) = (&app, &asked);
         async move { app.logs.errors(asked, &page(after, limit)).await }
     };
-    paged.answer(place, list, |entry: &ErrorEntry| Newest(entry.id), error_log).await
+    paged.answer(place, list, |entry: &ErrorEntry| Newest(Reverse(entry.id)), error_log).await
 }
 
 pub(super) async fn drops(
@@ -152,13 +140,13 @@ pub(super) async fn drops(
     asked.cause = query.one("Reason")?.map(reason).transpose()?;
     let path = format!("/v1/Sinks/{sink}/DroppedEvents");
     let filters = ["StartTime", "EndTime", "ErrorCode", "EventId", "Resent", "Reason"];
-    let paged = Paged::<Newest>::read_forward(&query, &filters)?;
+    let paged = Paged::<Newest<LogId>>::read_forward(&query, &filters)?;
     let place = Place { key: "dropped_events", path: &path, account: Some(account), base: &base };
     let list = |after, limit| {
         let (app, asked) = (&app, &asked);
         async move { app.logs.drops(asked, &page(after, limit)).await }
     };
-    paged.answer(place, list, |entry: &DropEntry| Newest(entry.id), dropped_event).await
+    paged.answer(place, list, |entry: &DropEntry| Newest(Reverse(entry.id)), dropped_event).await
 }
 
 /// Sends dropped events again, a thousand a call: `next_page_token` goes into the next call's `PageToken`.
@@ -227,7 +215,7 @@ fn read(query: &Fields, asked: &mut LogQuery) -> Result<(), Failure> {
     Ok(())
 }
 
-fn time(fields: &Fields, name: &str) -> Result<Option<Timestamp>, Failure> {
+pub(super) fn time(fields: &Fields, name: &str) -> Result<Option<Timestamp>, Failure> {
     let wrong =
         || Failure::invalid(code::BAD_REQUEST, name, "must be a time such as 2026-01-02T03:04:05Z");
     let text = fields.one(name)?.filter(|text| !text.is_empty());

@@ -15,13 +15,14 @@ use super::docs::{self, STYLE};
 use crate::App;
 
 /// The parts; the first has what stands above the paths.
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 8] = [
     include_str!("../../openapi/root.json"),
     include_str!("../../openapi/sinks.json"),
     include_str!("../../openapi/subscriptions.json"),
     include_str!("../../openapi/types.json"),
     include_str!("../../openapi/schemas.json"),
     include_str!("../../openapi/events.json"),
+    include_str!("../../openapi/explain.json"),
     include_str!("../../openapi/logs.json"),
 ];
 

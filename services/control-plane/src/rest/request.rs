@@ -6,6 +6,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Path, Request},
     http::{HeaderMap, header, request::Parts, uri::Authority},
 };
+use bytes::Bytes;
 use millrace_domain::AccountSid;
 use serde::de::DeserializeOwned;
 
@@ -54,6 +55,26 @@ impl FromRequest<Arc<App>> for Form {
             check_content_type(&parts.headers)?;
         }
         Fields::parse(&bytes).map(Self)
+    }
+}
+
+/// An event in the body, in the CloudEvents JSON format; whether it is one is not looked at here.
+pub(super) struct EventBody(pub(super) Bytes);
+
+impl FromRequest<Arc<App>> for EventBody {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _: &Arc<App>) -> Result<Self, Failure> {
+        let (parts, body) = request.into_parts();
+        let value = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let essence = value.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        let known = ["application/cloudevents+json", "application/json"];
+        if !known.iter().any(|known| essence.eq_ignore_ascii_case(known)) {
+            let message = "must be `application/cloudevents+json` or `application/json`";
+            let kind = Kind::UnsupportedMediaType;
+            return Err(Failure::new(kind, code::BAD_REQUEST, message).at("Content-Type"));
+        }
+        body::read(&parts.headers, body).await.map(Self)
     }
 }
 

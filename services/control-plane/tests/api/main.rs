@@ -1,9 +1,11 @@
 //! Both faces over real sockets and a real SQLite store.
 
+mod audit;
 mod auth;
 mod body;
 mod codes;
 mod contract;
+mod explain;
 mod grpc;
 mod harness;
 mod logs;

@@ -173,6 +173,36 @@ async fn a_version_that_cannot_be_gets_a_snapshot() {
 }
 
 #[tokio::test]
+async fn a_compacted_log_gives_a_snapshot_to_who_is_behind_and_changes_to_who_is_not() {
+    let it = start().await;
+    let (began, _) = snapshot(&mut watch(&it, (0, 0), WatchView::Router).await).await;
+    let sink = it.sink().await;
+    let subscription = it.subscription(&sink, SENT).await;
+    let mut stream = watch(&it, began, WatchView::Router).await;
+    let subscribed = |told: &WatchResponse| {
+        let resources = told.upserts.iter().filter_map(|upsert| upsert.resource.as_ref());
+        resources.into_iter().any(|resource| matches!(resource, Resource::Subscription(_)))
+    };
+    let mut made = change(&mut stream).await;
+    while !subscribed(&made) {
+        made = change(&mut stream).await;
+    }
+    assert_eq!(it.delete(&format!("/v1/Subscriptions/{subscription}")).await.0, 204);
+    // All that was superseded by now: the subscription's creation and its end.
+    let later = millrace_runtime::clock::now_millis() + 60_000;
+    let later = millrace_domain::Timestamp::from_millis(later);
+    assert!(it.store.compact(later, 1_000).await.expect("compacts") > 0);
+    let behind = (made.epoch, made.seq);
+    let (now, resources) = snapshot(&mut watch(&it, behind, WatchView::Router).await).await;
+    assert!(now.1 > made.seq);
+    assert!(!kinds(&resources).contains("subscription"), "what is gone is gone");
+    let mut stream = watch(&it, now, WatchView::Router).await;
+    let again = it.subscription(&sink, SENT).await;
+    let told = change(&mut stream).await.upserts;
+    assert!(matches!(&told[0].resource, Some(Resource::Subscription(made)) if made.sid == again));
+}
+
+#[tokio::test]
 async fn other_platform_keys_make_watchers_start_anew() {
     let it = start().await;
     let (before, _) = snapshot(&mut watch(&it, (0, 0), WatchView::Router).await).await;

@@ -16,7 +16,7 @@ use crate::client::{
 };
 
 mod show;
-mod time;
+pub(super) mod time;
 
 /// Rows of a log where the caller does not say how many.
 const LIMIT_DEFAULT: u32 = 50;
@@ -130,10 +130,10 @@ pub(crate) struct ErrorsArgs {
 pub(super) struct RangeArgs {
     /// Only from then on: a time such as 2026-01-02T03:04:05Z, or 2h ago.
     #[arg(long, value_name = "TIME", value_parser = time::read)]
-    since: Option<prost_types::Timestamp>,
+    pub(super) since: Option<prost_types::Timestamp>,
     /// Only before.
     #[arg(long, value_name = "TIME", value_parser = time::read)]
-    until: Option<prost_types::Timestamp>,
+    pub(super) until: Option<prost_types::Timestamp>,
     /// List at most this many.
     #[arg(long, value_name = "N", default_value_t = LIMIT_DEFAULT, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
@@ -147,7 +147,7 @@ pub(super) enum OutcomeArg {
 }
 
 impl RangeArgs {
-    fn limit(&self) -> LimitArgs {
+    pub(super) fn limit(&self) -> LimitArgs {
         LimitArgs { limit: Some(self.limit) }
     }
 }

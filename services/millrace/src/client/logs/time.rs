@@ -7,7 +7,7 @@ use millrace_proto::wire_time;
 use millrace_runtime::clock;
 
 /// Reads `2026-01-02T03:04:05Z`, or `2h`, which is two hours ago.
-pub(super) fn read(text: &str) -> Result<prost_types::Timestamp, String> {
+pub(crate) fn read(text: &str) -> Result<prost_types::Timestamp, String> {
     of(text, Timestamp::from_millis(clock::now_millis())).map(wire_time)
 }
 
