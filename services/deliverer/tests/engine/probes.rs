@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     sinks::{Answer, most_at_once},
-    world::{World, ids, sid, sink},
+    world::{World, batched, ids, sid, sink},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -56,6 +56,24 @@ async fn one_bad_event_does_not_keep_a_sink_down() {
             world.sinks.delivered(sid(1)).len() == 3
         })
         .await;
+    deliverer.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_takes_some_of_every_batch_is_not_down() {
+    let world = World::with([batched(1)]);
+    world.sinks.answer(sid(1), |_| Answer::takes_first(10));
+    let deliverer = world.start().await;
+    world.publish(ids("a", 400), &[1]).await;
+    let opened = |world: &World| world.backlog(1).is_some_and(|state| state.next_probe_ms > 0);
+    for _ in 0..3_600 {
+        assert!(!opened(&world), "its breaker opened");
+        sleep(SECOND).await;
+    }
+    world.until("all of them arrived", 3_600 * SECOND, World::is_empty).await;
+    let delivered = world.sinks.delivered(sid(1));
+    assert_eq!(delivered.len(), 400);
+    assert!(delivered.values().all(|times| *times == 1), "only what failed came again");
     deliverer.stop().await;
 }
 

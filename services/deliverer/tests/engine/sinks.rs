@@ -31,15 +31,26 @@ pub(crate) struct Answer {
     pub(crate) retry_after: Option<Duration>,
     /// How long it takes.
     pub(crate) takes: Duration,
+    /// Of a batch that it takes, it takes so many, and fails with the others.
+    pub(crate) first: usize,
 }
 
 impl Answer {
     pub(crate) fn status(status: u16) -> Self {
-        Self { status: Some(status), retry_after: None, takes: Duration::from_millis(1) }
+        Self {
+            status: Some(status),
+            retry_after: None,
+            takes: Duration::from_millis(1),
+            first: usize::MAX,
+        }
     }
 
     pub(crate) fn hangs() -> Self {
-        Self { status: None, retry_after: None, takes: Duration::from_secs(5) }
+        Self { status: None, takes: Duration::from_secs(5), ..Self::status(0) }
+    }
+
+    pub(crate) fn takes_first(first: usize) -> Self {
+        Self { first, ..Self::status(200) }
     }
 
     pub(crate) fn after(self, takes: Duration) -> Self {
@@ -121,12 +132,12 @@ impl Sinks {
         (state.requests.len() - 1, answer)
     }
 
-    fn end(&self, request: usize, delivered: bool) {
+    fn end(&self, request: usize, delivered: usize) {
         let mut state = self.lock();
         let request = &mut state.requests[request];
         request.ended = Some(Instant::now());
         let Request { sink, ids, .. } = request.clone();
-        for id in ids.into_iter().filter(|_| delivered) {
+        for id in ids.into_iter().take(delivered) {
             *state.delivered.entry((sink, id)).or_default() += 1;
         }
     }
@@ -173,12 +184,18 @@ impl Driver for Scripted {
             Some(status) => of_status(status, answer.retry_after),
             None => Outcome::Retry { reason: Reason::Timeout, after: None },
         };
-        self.sinks.end(request, outcome == Outcome::Delivered);
+        let mut outcomes = vec![outcome; batch.len()];
+        if outcomes[0] == Outcome::Delivered {
+            let failed = Outcome::Retry { reason: Reason::Write, after: None };
+            outcomes.iter_mut().skip(answer.first).for_each(|other| *other = failed.clone());
+        }
+        let delivered = outcomes.iter().filter(|it| **it == Outcome::Delivered).count();
+        self.sinks.end(request, delivered);
         if self.dead.is_cancelled() {
             std::future::pending::<()>().await;
         }
         Attempt {
-            outcomes: vec![outcome; batch.len()],
+            outcomes,
             http_status: answer.status,
             duration: answer.takes,
             detail: String::new(),
