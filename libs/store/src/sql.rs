@@ -39,6 +39,8 @@ pub(crate) use transaction::CHANNEL;
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest a snapshot may take: it reads every row.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest a registration may take: the first writes the whole catalogue, several statements an entry, in one transaction.
+const REGISTER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A [`ResourceStore`] in an SQL database; made by [`crate::postgres::open`] and [`crate::sqlite::open`].
 pub struct SqlStore {
@@ -294,7 +296,8 @@ impl ResourceStore for SqlStore {
         types: &[EventType],
         versions: &[SchemaVersion],
     ) -> Result<ConfigVersion> {
-        self.call("register event types", catalogue::register(self, types, versions)).await
+        let work = catalogue::register(self, types, versions);
+        within(REGISTER_TIMEOUT, "register event types", work).await
     }
 
     async fn event_type(&self, name: &str) -> Result<EventType> {
