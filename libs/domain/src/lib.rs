@@ -41,13 +41,13 @@ pub mod subscription;
 pub mod timestamp;
 pub mod version;
 
-pub use account::{Account, AccountStatus, ApiKey};
+pub use account::{Account, AccountStatus, AccountUpdate, ApiKey, KeyAccess, SecondaryAuthToken};
 pub use mark::Mark;
 pub use partition::Partition;
 pub use refusal::{Refusal, RefusalCode};
 pub use secret::Secret;
 pub use sid::{AccountSid, ApiKeySid, SinkSid, SubscriptionSid};
 pub use sink::{Sink, SinkConfiguration, SinkDelivery, SinkStatus, SinkType, SinkUpdate};
-pub use subscription::{SubscribedEvent, Subscription};
+pub use subscription::{SubscribedEvent, Subscription, SubscriptionUpdate};
 pub use timestamp::Timestamp;
 pub use version::ConfigVersion;

@@ -14,9 +14,19 @@ pub struct Mark([u8; 16]);
 impl Mark {
     /// The mark of an account's event.
     pub fn of(account: AccountSid, event_id: &str) -> Self {
+        Self::hash(&[&account.as_u128().to_be_bytes(), event_id.as_bytes()])
+    }
+
+    /// The mark of a subaccount's event where it waits for the sinks of its `parent`: another than where it waits for its own,
+    /// as both may be one partition.
+    pub fn rolled_up(parent: AccountSid, account: AccountSid, event_id: &str) -> Self {
+        let sids = [parent, account].map(|sid| sid.as_u128().to_be_bytes());
+        Self::hash(&[b"rolled up", &sids[0], &sids[1], event_id.as_bytes()])
+    }
+
+    fn hash(parts: &[&[u8]]) -> Self {
         let mut hashing = digest::Context::new(&digest::SHA256);
-        hashing.update(&account.as_u128().to_be_bytes());
-        hashing.update(event_id.as_bytes());
+        parts.iter().for_each(|part| hashing.update(part));
         let mut mark = [0; 16];
         mark.copy_from_slice(hashing.finish().as_ref().split_at(16).0);
         Self(mark)
@@ -45,6 +55,8 @@ mod tests {
         assert_eq!(mark(1, "a"), mark(1, "a"));
         assert_ne!(mark(1, "a"), mark(2, "a"));
         assert_ne!(mark(1, "a"), mark(1, "b"));
+        let (parent, account) = (AccountSid::from_u128(9), AccountSid::from_u128(1));
+        assert_ne!(Mark::rolled_up(parent, account, "a"), mark(1, "a"));
         // Stored for as long as a window: another way to count it would forget what was marked before.
         assert_eq!(mark(1, "a").to_string(), "ee9273da54f2dc9e4a125eff796dbbe7");
     }

@@ -13,38 +13,71 @@ pub struct Route {
     pub schema_version: u32,
 }
 
-/// The routes of one account, by event type. Immutable: a change makes a new one.
+/// Whose event it is, as a subscription sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Of the subscription's own account.
+    Own,
+    /// Of a subaccount of the subscription's account.
+    Subaccount,
+}
+
+impl Subscription {
+    /// Whether it takes the events that are of `origin`.
+    pub fn takes_from(&self, origin: Origin) -> bool {
+        origin == Origin::Own || self.include_subaccounts
+    }
+}
+
+/// The routes of one account's sinks, by event type. Immutable: a change makes a new one.
 #[derive(Clone, Debug, Default)]
 pub struct MatchTable {
-    by_type: HashMap<String, Vec<Route>>,
+    own: ByType,
+    subaccounts: ByType,
 }
+
+type ByType = HashMap<String, Vec<Route>>;
 
 impl MatchTable {
     /// Builds the table of an account from its subscriptions. Of two subscriptions that match one event
     /// on one sink, the highest version wins: the sink gets the event once.
-    pub fn of<'a>(subscriptions: impl IntoIterator<Item = &'a Subscription>) -> Self {
-        let mut by_type: HashMap<String, Vec<Route>> = HashMap::new();
-        for subscription in subscriptions {
-            for subscribed in &subscription.types {
-                let routes = by_type.entry(subscribed.event_type.clone()).or_default();
-                match routes.iter_mut().find(|route| route.sink == subscription.sink) {
-                    Some(route) => {
-                        route.schema_version = route.schema_version.max(subscribed.schema_version)
-                    }
-                    None => routes.push(Route {
-                        sink: subscription.sink,
-                        schema_version: subscribed.schema_version,
-                    }),
-                }
-            }
+    pub fn of<'a>(
+        subscriptions: impl IntoIterator<Item = &'a Subscription, IntoIter: Clone>,
+    ) -> Self {
+        let subscriptions = subscriptions.into_iter();
+        Self {
+            own: routes_of(subscriptions.clone(), Origin::Own),
+            subaccounts: routes_of(subscriptions, Origin::Subaccount),
         }
-        Self { by_type }
     }
 
-    /// The sinks that take events of `event_type`, each once.
-    pub fn routes(&self, event_type: &str) -> &[Route] {
-        self.by_type.get(event_type).map_or(&[], Vec::as_slice)
+    /// The sinks that take events of `event_type` which are of `origin`, each once.
+    pub fn routes(&self, event_type: &str, origin: Origin) -> &[Route] {
+        let by_type = match origin {
+            Origin::Own => &self.own,
+            Origin::Subaccount => &self.subaccounts,
+        };
+        by_type.get(event_type).map_or(&[], Vec::as_slice)
     }
+}
+
+fn routes_of<'a>(subscriptions: impl Iterator<Item = &'a Subscription>, origin: Origin) -> ByType {
+    let mut by_type = ByType::new();
+    for subscription in subscriptions.filter(|subscription| subscription.takes_from(origin)) {
+        for subscribed in &subscription.types {
+            let routes = by_type.entry(subscribed.event_type.clone()).or_default();
+            match routes.iter_mut().find(|route| route.sink == subscription.sink) {
+                Some(route) => {
+                    route.schema_version = route.schema_version.max(subscribed.schema_version)
+                }
+                None => routes.push(Route {
+                    sink: subscription.sink,
+                    schema_version: subscribed.schema_version,
+                }),
+            }
+        }
+    }
+    by_type
 }
 
 #[cfg(test)]
@@ -65,6 +98,7 @@ mod tests {
                     schema_version: *version,
                 })
                 .collect(),
+            include_subaccounts: false,
             created: Timestamp::default(),
             updated: Timestamp::default(),
         }
@@ -78,13 +112,21 @@ mod tests {
             subscription(2, &[("a", 1)]),
         ]);
         assert_eq!(
-            table.routes("a"),
+            table.routes("a", Origin::Own),
             [
                 Route { sink: SinkSid::from_u128(1), schema_version: 3 },
                 Route { sink: SinkSid::from_u128(2), schema_version: 1 },
             ]
         );
-        assert_eq!(table.routes("b").len(), 1);
-        assert_eq!(table.routes("c"), []);
+        assert_eq!(table.routes("b", Origin::Own).len(), 1);
+        assert_eq!(table.routes("c", Origin::Own), []);
+    }
+    #[test]
+    fn a_subaccounts_event_goes_where_subaccounts_are_included() {
+        let rolled_up = Subscription { include_subaccounts: true, ..subscription(2, &[("a", 1)]) };
+        let table = MatchTable::of(&[subscription(1, &[("a", 2)]), rolled_up]);
+        let sinks = |origin| table.routes("a", origin).iter().map(|r| r.sink).collect::<Vec<_>>();
+        assert_eq!(sinks(Origin::Own), [SinkSid::from_u128(1), SinkSid::from_u128(2)]);
+        assert_eq!(sinks(Origin::Subaccount), [SinkSid::from_u128(2)]);
     }
 }

@@ -18,7 +18,7 @@ pub struct SubscribedEvent {
     pub schema_version: u32,
 }
 
-/// Sends events of some types to one sink of the same account. Several subscriptions may share a sink.
+/// Sends events of some types to one sink of the same account: the account's own, and its subaccounts' if it asks for them. Several subscriptions may share a sink.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Subscription {
     /// `DF…`.
@@ -31,8 +31,20 @@ pub struct Subscription {
     pub sink: SinkSid,
     /// What it takes, sorted by type, each type once.
     pub types: Vec<SubscribedEvent>,
+    /// Takes the events of the account's subaccounts too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub include_subaccounts: bool,
     /// When it was made.
     pub created: Timestamp,
     /// When it was last changed.
     pub updated: Timestamp,
+}
+
+/// A change of a subscription: what is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubscriptionUpdate {
+    /// For people.
+    pub description: Option<String>,
+    /// Whether it takes the events of the account's subaccounts too.
+    pub include_subaccounts: Option<bool>,
 }

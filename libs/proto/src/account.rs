@@ -1,6 +1,6 @@
 //! Accounts and API keys on the wire.
 
-use millrace_domain::{Account, AccountStatus, ApiKey, Secret};
+use millrace_domain::{Account, AccountStatus, ApiKey, KeyAccess, Secret};
 
 use crate::{v1, wire_time};
 
@@ -10,6 +10,42 @@ impl From<AccountStatus> for v1::AccountStatus {
             AccountStatus::Active => Self::Active,
             AccountStatus::Suspended => Self::Suspended,
             AccountStatus::Closed => Self::Closed,
+        }
+    }
+}
+
+impl v1::AccountStatus {
+    /// The domain's status; `None`: not said.
+    pub fn to_domain(self) -> Option<AccountStatus> {
+        match self {
+            Self::Unspecified => None,
+            Self::Active => Some(AccountStatus::Active),
+            Self::Suspended => Some(AccountStatus::Suspended),
+            Self::Closed => Some(AccountStatus::Closed),
+        }
+    }
+}
+
+impl From<KeyAccess> for v1::KeyAccess {
+    fn from(access: KeyAccess) -> Self {
+        match access {
+            KeyAccess::Main => Self::Main,
+            KeyAccess::Standard => Self::Standard,
+            KeyAccess::ReadOnly => Self::ReadOnly,
+            KeyAccess::PublishOnly => Self::PublishOnly,
+        }
+    }
+}
+
+impl v1::KeyAccess {
+    /// The domain's access; `None`: not said.
+    pub fn to_domain(self) -> Option<KeyAccess> {
+        match self {
+            Self::Unspecified => None,
+            Self::Main => Some(KeyAccess::Main),
+            Self::Standard => Some(KeyAccess::Standard),
+            Self::ReadOnly => Some(KeyAccess::ReadOnly),
+            Self::PublishOnly => Some(KeyAccess::PublishOnly),
         }
     }
 }
@@ -24,6 +60,11 @@ impl From<&Account> for v1::Account {
             auth_token: account.auth_token.reveal().to_owned(),
             create_time: Some(wire_time(account.created)),
             update_time: Some(wire_time(account.updated)),
+            secondary_auth_token: account
+                .secondary_auth_token
+                .as_ref()
+                .map(|second| second.token.reveal().to_owned())
+                .unwrap_or_default(),
         }
     }
 }
@@ -37,6 +78,8 @@ impl v1::ApiKey {
             friendly_name: key.friendly_name.clone(),
             secret: secret.map(|secret| secret.reveal().to_owned()).unwrap_or_default(),
             create_time: Some(wire_time(key.created)),
+            access: v1::KeyAccess::from(key.access).into(),
+            update_time: Some(wire_time(key.updated)),
         }
     }
 }

@@ -20,6 +20,7 @@ impl From<&Subscription> for v1::Subscription {
             types: subscription.types.iter().map(Into::into).collect(),
             create_time: Some(wire_time(subscription.created)),
             update_time: Some(wire_time(subscription.updated)),
+            include_subaccounts: subscription.include_subaccounts,
         }
     }
 }

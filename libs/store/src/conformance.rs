@@ -46,6 +46,11 @@ type Check = for<'a> fn(&'a dyn Backend) -> BoxFuture<'a, ()>;
 const CHECKS: &[(&str, Check)] = &[
     ("accounts are kept", |b| Box::pin(accounts::are_kept(b))),
     ("API keys belong to an account", |b| Box::pin(accounts::have_keys(b))),
+    ("API keys are listed, renamed and deleted", |b| Box::pin(accounts::have_keys_that_change(b))),
+    ("accounts are listed by family", |b| Box::pin(accounts::are_listed(b))),
+    ("accounts change, and close for good", |b| Box::pin(accounts::change_and_close(b))),
+    ("closing takes all along", |b| Box::pin(accounts::take_all_along(b))),
+    ("auth tokens are rotated", |b| Box::pin(accounts::rotate_tokens(b))),
     ("sinks are kept and updated", |b| Box::pin(sinks::are_kept_and_updated(b))),
     ("sinks change in part", |b| Box::pin(sinks::change_in_part(b))),
     ("sinks fail and work again", |b| Box::pin(sinks::fail_and_work_again(b))),

@@ -32,6 +32,12 @@ pub enum Error {
     /// A request of this name was done already ([`crate::repeats`]); nothing was done now.
     #[error("the request was done already")]
     Repeated,
+    /// The account is closed, for good.
+    #[error("{what} is closed")]
+    Closed {
+        /// Which account.
+        what: String,
+    },
     /// New subscriptions to a failed sink are refused.
     #[error("the sink is failed")]
     SinkFailed,

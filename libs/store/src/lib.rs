@@ -7,8 +7,9 @@
 
 use async_trait::async_trait;
 use millrace_domain::{
-    Account, AccountSid, ApiKey, ApiKeySid, ConfigVersion, Sink, SinkSid, SinkStatus, SinkUpdate,
-    SubscribedEvent, Subscription, SubscriptionSid, Timestamp,
+    Account, AccountSid, AccountStatus, AccountUpdate, ApiKey, ApiKeySid, ConfigVersion,
+    SecondaryAuthToken, Sink, SinkSid, SinkStatus, SinkUpdate, SubscribedEvent, Subscription,
+    SubscriptionSid, SubscriptionUpdate, Timestamp,
     schema::{EventType, SchemaVersion},
 };
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,8 @@ pub enum Resource {
 pub enum Changed {
     /// Created or updated: the resource as the change left it. A deleted sink is its tombstone.
     Upserted(Resource),
+    /// An API key is gone.
+    ApiKeyDeleted(ApiKeySid, AccountSid),
     /// A subscription is gone.
     SubscriptionDeleted(SubscriptionSid),
     /// A tombstone is gone too.
@@ -114,6 +117,17 @@ pub struct SinkFilter {
     pub status: Option<SinkStatus>,
 }
 
+/// Which accounts to list.
+#[derive(Clone, Debug, Default)]
+pub struct AccountFilter {
+    /// Only this one and its subaccounts.
+    pub family: Option<AccountSid>,
+    /// Only those of this name.
+    pub friendly_name: Option<String>,
+    /// Only those of this status.
+    pub status: Option<AccountStatus>,
+}
+
 /// Resources and change log. Object-safe: control-plane holds `Arc<dyn ResourceStore>`.
 ///
 /// Every mutation is refused that nobody is named for ([`audit::acting_as`]). SIDs and times are the caller's. Creations are safe to repeat: the same SID again is [`Error::AlreadyExists`].
@@ -134,14 +148,62 @@ pub trait ResourceStore: Send + Sync + 'static {
 
     /// Adds an account.
     async fn create_account(&self, account: &Account) -> Result<ConfigVersion>;
+    /// Adds a subaccount, unless its parent has `limit` that are not closed ([`Error::LimitReached`]) or is closed ([`Error::Closed`]).
+    async fn create_subaccount(&self, account: &Account, limit: u32) -> Result<ConfigVersion>;
     /// Gives an account.
     async fn account(&self, sid: AccountSid) -> Result<Account>;
-    /// Adds an API key of an account.
-    async fn create_api_key(&self, key: &ApiKey) -> Result<ConfigVersion>;
+    /// Lists accounts by SID, closed ones too.
+    async fn accounts(
+        &self,
+        filter: &AccountFilter,
+        page: &Page<AccountSid>,
+    ) -> Result<Vec<Account>>;
+    /// Changes what `update` names of an account that is not closed ([`Error::Closed`]). Closing takes along, in the same
+    /// transaction, its subaccounts, subscriptions, sinks (which leave tombstones), API keys and secondary token.
+    async fn update_account(
+        &self,
+        sid: AccountSid,
+        update: &AccountUpdate,
+        now: Timestamp,
+    ) -> Result<(Account, ConfigVersion)>;
+    /// Gives an account that is not closed a secondary auth token ([`Error::AlreadyExists`] if it has one).
+    async fn add_secondary_auth_token(
+        &self,
+        sid: AccountSid,
+        secondary: &SecondaryAuthToken,
+    ) -> Result<(Account, ConfigVersion)>;
+    /// Takes an account's secondary auth token away ([`Error::NotFound`] if it has none).
+    async fn remove_secondary_auth_token(
+        &self,
+        sid: AccountSid,
+        now: Timestamp,
+    ) -> Result<(Account, ConfigVersion)>;
+    /// Puts an account's secondary auth token in the first one's place ([`Error::NotFound`] if it has none).
+    async fn promote_secondary_auth_token(
+        &self,
+        sid: AccountSid,
+        now: Timestamp,
+    ) -> Result<(Account, ConfigVersion)>;
+
+    /// Adds an API key, unless its account has `limit` already ([`Error::LimitReached`]) or is closed ([`Error::Closed`]).
+    async fn create_api_key(&self, key: &ApiKey, limit: u32) -> Result<ConfigVersion>;
     /// Gives an API key.
     async fn api_key(&self, sid: ApiKeySid) -> Result<ApiKey>;
+    /// Lists an account's API keys by SID, which is by creation.
+    async fn api_keys(&self, account: AccountSid, page: &Page<ApiKeySid>) -> Result<Vec<ApiKey>>;
+    /// Changes an API key's name.
+    async fn rename_api_key(
+        &self,
+        account: AccountSid,
+        sid: ApiKeySid,
+        friendly_name: &str,
+        now: Timestamp,
+    ) -> Result<(ApiKey, ConfigVersion)>;
+    /// Deletes an API key.
+    async fn delete_api_key(&self, account: AccountSid, sid: ApiKeySid) -> Result<ConfigVersion>;
 
-    /// Adds a sink, unless its account has `limit` already ([`Error::LimitReached`]; exact under concurrency).
+    /// Adds a sink, unless its account has `limit` already ([`Error::LimitReached`]; exact under concurrency) or is closed
+    /// ([`Error::Closed`]).
     async fn create_sink(&self, sink: &Sink, limit: u32) -> Result<ConfigVersion>;
     /// Gives a sink of an account. A tombstone is not found.
     async fn sink(&self, account: AccountSid, sid: SinkSid) -> Result<Sink>;
@@ -200,12 +262,12 @@ pub trait ResourceStore: Send + Sync + 'static {
         sink: Option<SinkSid>,
         page: &Page<SubscriptionSid>,
     ) -> Result<Vec<Subscription>>;
-    /// Changes a subscription's description.
-    async fn describe_subscription(
+    /// Changes what `update` names of a subscription.
+    async fn update_subscription(
         &self,
         account: AccountSid,
         sid: SubscriptionSid,
-        description: &str,
+        update: &SubscriptionUpdate,
         now: Timestamp,
     ) -> Result<(Subscription, ConfigVersion)>;
     /// Deletes a subscription and its types; its sink stays.

@@ -7,8 +7,9 @@ use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use millrace_domain::{
-    Account, AccountSid, ApiKey, ApiKeySid, ConfigVersion, Sink, SinkSid, SinkStatus, SinkUpdate,
-    SubscribedEvent, Subscription, SubscriptionSid, Timestamp,
+    Account, AccountSid, AccountUpdate, ApiKey, ApiKeySid, ConfigVersion, SecondaryAuthToken, Sink,
+    SinkSid, SinkStatus, SinkUpdate, SubscribedEvent, Subscription, SubscriptionSid,
+    SubscriptionUpdate, Timestamp,
     schema::{EventType, SchemaVersion},
 };
 use sqlx::AnyPool;
@@ -16,12 +17,14 @@ use tokio::{sync::Mutex, time};
 
 use self::wake::Wake;
 use crate::{
-    Changes, Error, Keyring, Page, Past, Resource, ResourceStore, Result, SinkFilter,
+    AccountFilter, Changes, Error, Keyring, Page, Past, Resource, ResourceStore, Result,
+    SinkFilter,
     audit::{AuditEntry, AuditQuery, Deed},
     repeats::{Answered, Name},
 };
 
 mod accounts;
+mod api_keys;
 mod audit;
 mod catalogue;
 mod changes;
@@ -30,6 +33,7 @@ mod repeats;
 mod rows;
 mod sinks;
 mod subscriptions;
+mod tokens;
 mod transaction;
 pub(crate) mod wake;
 
@@ -139,19 +143,83 @@ impl ResourceStore for SqlStore {
     }
 
     async fn create_account(&self, account: &Account) -> Result<ConfigVersion> {
-        self.call("create an account", accounts::create(self, account)).await
+        self.call("create an account", accounts::create(self, account, None)).await
+    }
+
+    async fn create_subaccount(&self, account: &Account, limit: u32) -> Result<ConfigVersion> {
+        self.call("create an account", accounts::create(self, account, Some(limit))).await
+    }
+
+    async fn accounts(
+        &self,
+        filter: &AccountFilter,
+        page: &Page<AccountSid>,
+    ) -> Result<Vec<Account>> {
+        self.call("list accounts", accounts::list(self, filter, page)).await
+    }
+
+    async fn update_account(
+        &self,
+        sid: AccountSid,
+        update: &AccountUpdate,
+        now: Timestamp,
+    ) -> Result<(Account, ConfigVersion)> {
+        self.call("update an account", accounts::update(self, sid, update, now)).await
+    }
+
+    async fn add_secondary_auth_token(
+        &self,
+        sid: AccountSid,
+        secondary: &SecondaryAuthToken,
+    ) -> Result<(Account, ConfigVersion)> {
+        self.call("add an auth token", tokens::add(self, sid, secondary)).await
+    }
+
+    async fn remove_secondary_auth_token(
+        &self,
+        sid: AccountSid,
+        now: Timestamp,
+    ) -> Result<(Account, ConfigVersion)> {
+        self.call("remove an auth token", tokens::remove(self, sid, now)).await
+    }
+
+    async fn promote_secondary_auth_token(
+        &self,
+        sid: AccountSid,
+        now: Timestamp,
+    ) -> Result<(Account, ConfigVersion)> {
+        self.call("promote an auth token", tokens::promote(self, sid, now)).await
     }
 
     async fn account(&self, sid: AccountSid) -> Result<Account> {
         self.call("read an account", accounts::get(self, sid)).await
     }
 
-    async fn create_api_key(&self, key: &ApiKey) -> Result<ConfigVersion> {
-        self.call("create an API key", accounts::create_key(self, key)).await
+    async fn create_api_key(&self, key: &ApiKey, limit: u32) -> Result<ConfigVersion> {
+        self.call("create an API key", api_keys::create(self, key, limit)).await
+    }
+
+    async fn api_keys(&self, account: AccountSid, page: &Page<ApiKeySid>) -> Result<Vec<ApiKey>> {
+        self.call("list API keys", api_keys::list(self, account, page)).await
+    }
+
+    async fn rename_api_key(
+        &self,
+        account: AccountSid,
+        sid: ApiKeySid,
+        friendly_name: &str,
+        now: Timestamp,
+    ) -> Result<(ApiKey, ConfigVersion)> {
+        let work = api_keys::rename(self, (account, sid), friendly_name, now);
+        self.call("update an API key", work).await
+    }
+
+    async fn delete_api_key(&self, account: AccountSid, sid: ApiKeySid) -> Result<ConfigVersion> {
+        self.call("delete an API key", api_keys::delete(self, (account, sid))).await
     }
 
     async fn api_key(&self, sid: ApiKeySid) -> Result<ApiKey> {
-        self.call("read an API key", accounts::key(self, sid)).await
+        self.call("read an API key", api_keys::get(self, sid)).await
     }
 
     async fn create_sink(&self, sink: &Sink, limit: u32) -> Result<ConfigVersion> {
@@ -241,14 +309,14 @@ impl ResourceStore for SqlStore {
         self.call("list subscriptions", subscriptions::list(self, account, sink, page)).await
     }
 
-    async fn describe_subscription(
+    async fn update_subscription(
         &self,
         account: AccountSid,
         sid: SubscriptionSid,
-        description: &str,
+        update: &SubscriptionUpdate,
         now: Timestamp,
     ) -> Result<(Subscription, ConfigVersion)> {
-        let work = subscriptions::describe(self, (account, sid), description, now);
+        let work = subscriptions::change(self, (account, sid), update, now);
         self.call("update a subscription", work).await
     }
 

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use millrace_domain::{
-    AccountStatus, ApiKeySid, Secret, SinkDelivery, SinkSid, SubscribedEvent, Subscription,
-    Timestamp,
+    AccountStatus, ApiKeySid, KeyAccess, Secret, SinkDelivery, SinkSid, SubscribedEvent,
+    Subscription, Timestamp,
     projection::Projection,
     schema::EventTypeStatus,
     secret::SecretHash,
@@ -25,17 +25,13 @@ pub(crate) fn account(wire: &ConfigAccount) -> Option<Account> {
         "" => None,
         sid => Some(sid.parse().ok()?),
     };
-    let status = match wire.status.as_str() {
-        "active" => AccountStatus::Active,
-        "suspended" => AccountStatus::Suspended,
-        "closed" => AccountStatus::Closed,
-        _ => return None,
-    };
+    let status = AccountStatus::parse(&wire.status)?;
     Some(Account {
         sid: wire.sid.parse().ok()?,
         parent,
         status,
         auth_token_hash: SecretHash::from_bytes(&wire.auth_token_hash),
+        secondary_auth_token_hash: SecretHash::from_bytes(&wire.secondary_auth_token_hash),
         auth_token: (!wire.auth_token.is_empty()).then(|| Secret::new(&wire.auth_token)),
     })
 }
@@ -43,7 +39,11 @@ pub(crate) fn account(wire: &ConfigAccount) -> Option<Account> {
 pub(crate) fn api_key(wire: &ConfigApiKey) -> Option<(ApiKeySid, ApiKey)> {
     let account = wire.account_sid.parse().ok()?;
     let secret_hash = SecretHash::from_bytes(&wire.secret_hash)?;
-    Some((wire.sid.parse().ok()?, ApiKey { account, secret_hash }))
+    let access = match wire.access.as_str() {
+        "" => KeyAccess::Main,
+        word => KeyAccess::parse(word)?,
+    };
+    Some((wire.sid.parse().ok()?, ApiKey { account, secret_hash, access }))
 }
 
 pub(crate) fn sink(wire: &ConfigSink) -> Option<(SinkSid, Sink)> {
@@ -89,6 +89,7 @@ pub(crate) fn subscription(wire: ConfigSubscription) -> Option<Subscription> {
                 schema_version: wire.schema_version,
             })
             .collect(),
+        include_subaccounts: wire.include_subaccounts,
         created: Timestamp::default(),
         updated: Timestamp::default(),
     })

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use millrace_domain::{
-    AccountSid, AccountStatus, Secret, SinkConfiguration, SinkDelivery, SinkSid,
+    AccountSid, AccountStatus, KeyAccess, Secret, SinkConfiguration, SinkDelivery, SinkSid,
     projection::Projection, schema::EventTypeStatus, secret::SecretHash, sink::Headers,
 };
 
@@ -18,8 +18,18 @@ pub struct Account {
     pub status: AccountStatus,
     /// Router's view: what its password is compared with.
     pub auth_token_hash: Option<SecretHash>,
+    /// Router's view: the same of the token that will take its place.
+    pub secondary_auth_token_hash: Option<SecretHash>,
     /// Deliverer's view: the key of `X-Twilio-Signature`.
     pub auth_token: Option<Secret>,
+}
+
+impl Account {
+    /// Router's view: tells in constant time whether `password` is the hash of one of its tokens.
+    pub fn takes(&self, password: &SecretHash) -> bool {
+        let is = |hash: &Option<SecretHash>| hash.is_some_and(|hash| hash.matches(password));
+        is(&self.auth_token_hash) | is(&self.secondary_auth_token_hash)
+    }
 }
 
 /// An API key; router's view.
@@ -29,6 +39,8 @@ pub struct ApiKey {
     pub account: AccountSid,
     /// What its password is compared with.
     pub secret_hash: SecretHash,
+    /// What it may do.
+    pub access: KeyAccess,
 }
 
 /// A sink, or what is left of one; deliverer's view.

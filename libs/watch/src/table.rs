@@ -6,8 +6,8 @@ use std::{
 };
 
 use millrace_domain::{
-    AccountSid, ApiKeySid, ConfigVersion, SinkSid, Subscription, SubscriptionSid,
-    matching::{MatchTable, Route},
+    AccountSid, AccountStatus, ApiKeySid, ConfigVersion, SinkSid, Subscription, SubscriptionSid,
+    matching::{MatchTable, Origin, Route},
     secret::SecretHash,
 };
 use millrace_proto::internal::{
@@ -94,9 +94,31 @@ impl Configuration {
         self.sinks.iter().map(|(sid, sink)| (*sid, sink))
     }
 
-    /// The sinks of `account` that take events of `event_type`, each once.
+    /// Whether an account may act: a subaccount of a suspended account is suspended with it.
+    pub fn account_status(&self, account: &Account) -> AccountStatus {
+        let parent = account.parent.and_then(|parent| self.account(parent));
+        account.status.under(parent.map(|parent| parent.status))
+    }
+
+    /// The sinks of `account` that take its events of `event_type`, each once.
     pub fn routes(&self, account: AccountSid, event_type: &str) -> &[Route] {
-        self.tables.get(&account).map_or(&[], |table| table.routes(event_type))
+        self.routes_from(account, event_type, Origin::Own)
+    }
+
+    /// The account that `account` is a subaccount of, and the sinks of that one that take subaccounts' events of `event_type`,
+    /// each once; `None` where there are none.
+    pub fn parent_routes(
+        &self,
+        account: AccountSid,
+        event_type: &str,
+    ) -> Option<(AccountSid, &[Route])> {
+        let parent = self.account(account)?.parent?;
+        let routes = self.routes_from(parent, event_type, Origin::Subaccount);
+        (!routes.is_empty()).then_some((parent, routes))
+    }
+
+    fn routes_from(&self, account: AccountSid, event_type: &str, origin: Origin) -> &[Route] {
+        self.tables.get(&account).map_or(&[], |table| table.routes(event_type, origin))
     }
 
     /// An event type.
@@ -259,6 +281,7 @@ mod tests {
                     schema_version: *version,
                 })
                 .collect(),
+            include_subaccounts: sid % 2 == 1,
         }))
     }
 
@@ -270,7 +293,11 @@ mod tests {
     fn routes(configuration: &Configuration) -> Vec<Vec<Route>> {
         (0..3)
             .flat_map(|n| (0..4).map(move |t| (account(n), format!("t{t}"))))
-            .map(|(account, event_type)| configuration.routes(account, &event_type).to_vec())
+            .map(|(account, event_type)| {
+                let origins = [Origin::Own, Origin::Subaccount];
+                let routes = |origin| configuration.routes_from(account, &event_type, origin);
+                origins.map(routes).concat()
+            })
             .collect()
     }
 
@@ -397,5 +424,35 @@ mod tests {
         );
         assert_eq!(routes(&configuration), before);
         assert!(configuration.event_type("t1").is_some());
+    }
+
+    #[test]
+    fn a_subaccounts_events_go_to_its_parent_where_that_asks_for_them() {
+        let family = |n, parent: Option<u128>, status: &str| {
+            resource(Kind::Account(ConfigAccount {
+                sid: account(n).to_string(),
+                parent_sid: parent.map(|n| account(n).to_string()).unwrap_or_default(),
+                status: status.to_owned(),
+                ..ConfigAccount::default()
+            }))
+        };
+        // Subscription 1 is of account 1 and asks for subaccounts' events; 4 is of account 1 too and does not.
+        let mut it = Configuration::of(
+            NONE,
+            vec![
+                family(1, None, "active"),
+                family(2, Some(1), "active"),
+                subscription(1, &[(1, 3)]),
+                subscription(4, &[(1, 1), (2, 1)]),
+            ],
+        );
+        let route = Route { sink: SinkSid::from_u128(1), schema_version: 3 };
+        assert_eq!(it.routes(account(1), "t1").len(), 2);
+        assert_eq!(it.parent_routes(account(2), "t1"), Some((account(1), [route].as_slice())));
+        assert_eq!(it.parent_routes(account(2), "t2"), None);
+        assert_eq!(it.parent_routes(account(1), "t1"), None, "it has no parent");
+        it.apply(vec![family(1, None, "suspended")], &[]);
+        let child = it.account(account(2)).expect("known");
+        assert_eq!(it.account_status(child), AccountStatus::Suspended, "suspended with its parent");
     }
 }

@@ -8,8 +8,8 @@ use std::{collections::VecDeque, sync::Arc};
 use bytes::Bytes;
 use millrace_domain::{
     AccountSid, Partition, SinkSid, SubscriptionSid, Timestamp,
-    event::CloudEvent,
-    matching::{MatchTable, Route},
+    event::{ACCOUNT_EXTENSION, CloudEvent},
+    matching::{MatchTable, Origin, Route},
     projection::Projection,
     schema::SchemaVersion,
 };
@@ -92,36 +92,61 @@ impl Announcer {
     }
 
     async fn send(&self, queue: &dyn Queue, news: &Announcement) -> Result<(), Unpublished> {
-        let routes = self.routes(news).await?;
-        if routes.is_empty() {
-            return Ok(());
+        let parent = self.store.account(news.account).await?.parent;
+        let own = Some((news.account, Origin::Own));
+        let homes = own.into_iter().chain(parent.map(|parent| (parent, Origin::Subaccount)));
+        let mut told = false;
+        for (account, origin) in homes {
+            let routes = self.routes(account, news.event_type, origin).await?;
+            if !routes.is_empty() {
+                self.append(queue, news, account, &routes).await?;
+                told = true;
+            }
         }
+        if told {
+            metrics::counter!("millrace_announced_events_total", "type" => news.event_type)
+                .increment(1);
+        }
+        Ok(())
+    }
+
+    /// Appends the event at the home of `account`, whose sinks get it.
+    async fn append(
+        &self,
+        queue: &dyn Queue,
+        news: &Announcement,
+        account: AccountSid,
+        routes: &[Route],
+    ) -> Result<(), Unpublished> {
         let event_type = self.store.event_type(news.event_type).await?;
         let latest = self.store.schema_version(&event_type.schema_id, None).await?;
         let event = ChunkEvent {
             id: news.id.clone(),
-            account: chunk::account_bytes(news.account),
+            account: chunk::account_bytes(account),
             r#type: news.event_type.to_owned(),
-            variants: self.variants(news, &routes, &latest).await?,
+            variants: self.variants(news, account, routes, &latest).await?,
             ..ChunkEvent::default()
         };
         let chunk = chunk::encode(&Chunk { events: vec![event], ..Chunk::default() });
-        queue.append(Partition::home_of(news.account, self.partitions), chunk).await?;
-        metrics::counter!("millrace_announced_events_total", "type" => news.event_type)
-            .increment(1);
+        queue.append(Partition::home_of(account, self.partitions), chunk).await?;
         Ok(())
     }
 
-    async fn routes(&self, news: &Announcement) -> Result<Vec<Route>, Error> {
+    async fn routes(
+        &self,
+        account: AccountSid,
+        event_type: &str,
+        origin: Origin,
+    ) -> Result<Vec<Route>, Error> {
         let (mut all, mut after) = (Vec::new(), None::<SubscriptionSid>);
         loop {
             let page = Page { after, limit: PAGE };
-            let found = self.store.subscriptions(news.account, None, &page).await?;
+            let found = self.store.subscriptions(account, None, &page).await?;
             after = found.last().map(|subscription| subscription.sid);
             let last = found.len() < PAGE as usize;
             all.extend(found);
             if last {
-                return Ok(MatchTable::of(&all).routes(news.event_type).to_vec());
+                return Ok(MatchTable::of(&all).routes(event_type, origin).to_vec());
             }
         }
     }
@@ -130,6 +155,7 @@ impl Announcer {
     async fn variants(
         &self,
         news: &Announcement,
+        account: AccountSid,
         routes: &[Route],
         latest: &SchemaVersion,
     ) -> Result<Vec<Variant>, Error> {
@@ -141,7 +167,7 @@ impl Announcer {
                 None => wanted.push((version, vec![route.sink])),
             }
         }
-        let (event, data) = (cloud_event(news), news.data.to_string());
+        let (event, data) = (cloud_event(news, account), news.data.to_string());
         let mut variants = Vec::with_capacity(wanted.len());
         for (number, sinks) in wanted {
             let id = &latest.schema_id;
@@ -168,8 +194,11 @@ fn projection(version: &SchemaVersion) -> Projection {
     document.map_or_else(Projection::keep_all, |document| Projection::of_schema(&document))
 }
 
-fn cloud_event(news: &Announcement) -> CloudEvent<'_> {
+/// The event as `account` gets it: one of its subaccounts' says whose it is.
+fn cloud_event(news: &Announcement, account: AccountSid) -> CloudEvent<'_> {
+    let of = (account != news.account).then(|| format!("\"{}\"", news.account));
     CloudEvent {
+        extensions: of.map(|of| (ACCOUNT_EXTENSION.into(), of.into())).into_iter().collect(),
         id: news.id.as_str().into(),
         source: format!("/v1/Sinks/{}", news.sink).into(),
         event_type: news.event_type.into(),

@@ -1,14 +1,16 @@
 //! Who asks: an account by its token or an API key, or the platform by a platform key.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use millrace_domain::{Account, AccountSid, AccountStatus, ApiKeySid, secret::SecretHash};
+use millrace_domain::{AccountSid, AccountStatus, ApiKeySid, KeyAccess, secret::SecretHash};
 use millrace_store::{Error, ResourceStore};
 
 use crate::{
     attribution,
+    operations::Takes,
     status::{About, Failure, Kind, code},
+    throttle::Throttle,
 };
 
 /// Whose credentials a request carries.
@@ -60,15 +62,42 @@ impl Caller {
 pub(crate) struct Auth {
     store: Arc<dyn ResourceStore>,
     platform_keys: Arc<[SecretHash]>,
+    throttle: Arc<Throttle>,
 }
 
 impl Auth {
-    pub(crate) fn new(store: Arc<dyn ResourceStore>, platform_keys: Arc<[SecretHash]>) -> Self {
-        Self { store, platform_keys }
+    pub(crate) fn new(
+        store: Arc<dyn ResourceStore>,
+        platform_keys: Arc<[SecretHash]>,
+        throttle: Throttle,
+    ) -> Self {
+        Self { store, platform_keys, throttle: Arc::new(throttle) }
     }
 
-    /// Tells whose the value of an `authorization` header is. Secrets are compared by their hashes, in constant time.
-    pub(crate) async fn caller(&self, authorization: Option<&[u8]>) -> Result<Caller, Failure> {
+    /// Lets a caller in who may do what takes this: tells whose the value of an `authorization` header is. Secrets are compared
+    /// by their hashes, in constant time. An account asks no more often than it may; a platform key as often as it likes.
+    pub(crate) async fn authorize(
+        &self,
+        authorization: Option<&[u8]>,
+        takes: Takes,
+    ) -> Result<Caller, Failure> {
+        let (caller, access) = self.known(authorization).await?;
+        if let Caller::Account(account) = caller {
+            self.throttle.take(account).map_err(too_often)?;
+        }
+        match takes {
+            Takes::Right(right) if access.may(right) => Ok(caller),
+            Takes::Right(_) => {
+                let message = format!("a {} key may not do this", access.as_str());
+                Err(Failure::new(Kind::PermissionDenied, code::DENIED, message))
+            }
+            Takes::Platform => caller.must_be_platform().map(|()| caller),
+            Takes::Internal | Takes::Nothing => Err(wrong()),
+        }
+    }
+
+    /// Whose the value of an `authorization` header is, and what it is good for.
+    async fn known(&self, authorization: Option<&[u8]>) -> Result<(Caller, KeyAccess), Failure> {
         let Some(header) = authorization else {
             return Err(unauthenticated(
                 "credentials are required: `Basic` with account SID and auth token or with API key and secret",
@@ -77,7 +106,7 @@ impl Auth {
         let header = std::str::from_utf8(header).map_err(|_| wrong())?;
         let (scheme, value) = header.split_once(' ').ok_or_else(wrong)?;
         if scheme.eq_ignore_ascii_case("bearer") {
-            return self.platform(value.trim());
+            return Ok((self.platform(value.trim())?, KeyAccess::Main));
         }
         if !scheme.eq_ignore_ascii_case("basic") {
             return Err(wrong());
@@ -101,20 +130,30 @@ impl Auth {
         Ok(Caller::Platform)
     }
 
-    async fn account(&self, user: &str, password: SecretHash) -> Result<Caller, Failure> {
-        let account = if let Ok(sid) = user.parse::<AccountSid>() {
+    async fn account(
+        &self,
+        user: &str,
+        password: SecretHash,
+    ) -> Result<(Caller, KeyAccess), Failure> {
+        let (account, access) = if let Ok(sid) = user.parse::<AccountSid>() {
             let account = self.read(self.store.account(sid).await)?;
-            account.filter(|account| account.auth_token.sha256().matches(&password))
+            (account.filter(|account| account.takes(&password)), KeyAccess::Main)
         } else if let Ok(sid) = user.parse::<ApiKeySid>() {
             let key = self.read(self.store.api_key(sid).await)?;
             match key.filter(|key| key.secret_hash.matches(&password)) {
-                Some(key) => self.read(self.store.account(key.account).await)?,
-                None => None,
+                Some(key) => (self.read(self.store.account(key.account).await)?, key.access),
+                None => (None, KeyAccess::Main),
             }
         } else {
-            None
+            (None, KeyAccess::Main)
         };
-        active(account.ok_or_else(wrong)?)
+        let account = account.ok_or_else(wrong)?;
+        let parent = match account.parent {
+            Some(parent) => self.read(self.store.account(parent).await)?,
+            None => None,
+        };
+        let status = account.status.under(parent.map(|parent| parent.status));
+        Ok((active(account.sid, status)?, access))
     }
 
     /// No row is no error here: the answer does not tell a wrong SID from a wrong secret.
@@ -127,15 +166,21 @@ impl Auth {
     }
 }
 
-fn active(account: Account) -> Result<Caller, Failure> {
-    match account.status {
-        AccountStatus::Active => Ok(Caller::Account(account.sid)),
+fn active(sid: AccountSid, status: AccountStatus) -> Result<Caller, Failure> {
+    match status {
+        AccountStatus::Active => Ok(Caller::Account(sid)),
         status => Err(Failure::new(
             Kind::PermissionDenied,
             code::ACCOUNT_INACTIVE,
             format!("the account is {}", status.as_str()),
         )),
     }
+}
+
+fn too_often(wait: Duration) -> Failure {
+    let message =
+        "the account asks too often; this request was not done, and may be sent again later";
+    Failure::new(Kind::NoRoom, code::NO_ROOM, message).retry_after(wait)
 }
 
 fn wrong() -> Failure {

@@ -5,7 +5,10 @@ use std::{net::SocketAddr, sync::Arc};
 use anyhow::Context as _;
 use ipnet::IpNet;
 use millrace_domain::{
-    destination::DestinationPolicy, secret::SecretHash, sink::SINKS_PER_ACCOUNT,
+    account::{API_KEYS_PER_ACCOUNT, SUBACCOUNTS_PER_ACCOUNT},
+    destination::DestinationPolicy,
+    secret::SecretHash,
+    sink::SINKS_PER_ACCOUNT,
     subscription::SUBSCRIPTIONS_PER_ACCOUNT,
 };
 use millrace_queue::redis::check_url;
@@ -17,6 +20,8 @@ use millrace_runtime::{
 use millrace_store::Keyring;
 use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
+
+use crate::throttle::Throttle;
 
 /// Highest limit of an account.
 const LIMIT_MAX: u32 = 100_000;
@@ -139,6 +144,15 @@ pub struct Limits {
     pub sinks_per_account: u32,
     /// Most subscriptions. Between 1 and 100,000.
     pub subscriptions_per_account: u32,
+    /// Most API keys. Between 1 and 100,000.
+    pub api_keys_per_account: u32,
+    /// Most subaccounts that are not closed. Between 1 and 100,000.
+    pub subaccounts_per_account: u32,
+    /// Requests a second that an account may make of each replica of control-plane, REST and gRPC together; publishing is not
+    /// counted, and platform keys are not limited. At most 100,000; 0: no limit.
+    pub requests_per_second: u32,
+    /// Requests that an account may make at once before that rate counts. Between 1 and 100,000.
+    pub request_burst: u32,
 }
 
 impl Default for Limits {
@@ -146,6 +160,10 @@ impl Default for Limits {
         Self {
             sinks_per_account: SINKS_PER_ACCOUNT,
             subscriptions_per_account: SUBSCRIPTIONS_PER_ACCOUNT,
+            api_keys_per_account: API_KEYS_PER_ACCOUNT,
+            subaccounts_per_account: SUBACCOUNTS_PER_ACCOUNT,
+            requests_per_second: 100,
+            request_burst: 1_000,
         }
     }
 }
@@ -155,12 +173,19 @@ impl Limits {
         for (name, limit) in [
             ("sinks_per_account", self.sinks_per_account),
             ("subscriptions_per_account", self.subscriptions_per_account),
+            ("api_keys_per_account", self.api_keys_per_account),
+            ("subaccounts_per_account", self.subaccounts_per_account),
+            ("request_burst", self.request_burst),
         ] {
             anyhow::ensure!(
                 (1..=LIMIT_MAX).contains(&limit),
                 "wrong setting `limits.{name}`: must be from 1 to {LIMIT_MAX}"
             );
         }
+        anyhow::ensure!(
+            self.requests_per_second <= LIMIT_MAX,
+            "wrong setting `limits.requests_per_second`: must be at most {LIMIT_MAX}, or 0 for no limit"
+        );
         Ok(())
     }
 }
@@ -194,6 +219,7 @@ pub(crate) struct Checked {
     pub(crate) schemas_url: String,
     pub(crate) internal_token: SecretHash,
     pub(crate) policy: DestinationPolicy,
+    pub(crate) throttle: Throttle,
 }
 
 impl Settings {
@@ -219,6 +245,7 @@ impl Settings {
                 allow_http: self.delivery.allow_http,
                 allow_cidrs: self.delivery.allow_cidrs.clone(),
             },
+            throttle: Throttle::new(self.limits.requests_per_second, self.limits.request_burst),
         })
     }
 
@@ -317,6 +344,8 @@ mod tests {
             ("control_plane.public_url", "\"events.example.com\""),
             ("control_plane.schemas_url", "\"\""),
             ("control_plane.listen", "\"8080\""),
+            ("limits.requests_per_second", "100001"),
+            ("limits.request_burst", "0"),
             ("control_plane.listn", "\"0.0.0.0:8080\""),
             ("delivery.allow_cidrs", "[\"10.0.0.0/33\"]"),
             ("shutdown.grace", "\"soon\""),

@@ -2,7 +2,11 @@
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{
+    Router,
+    extract::State,
+    middleware::{Next, from_fn_with_state},
+};
 use millrace_domain::{AccountSid, ConfigVersion};
 use millrace_proto::{
     internal::config_service_server::ConfigServiceServer,
@@ -17,16 +21,13 @@ use millrace_proto::{
 };
 use prost::Message;
 use tokio::time::timeout;
-use tonic::{
-    Request, Response, Status,
-    metadata::{AsciiMetadataValue, MetadataMap},
-    service::Routes,
-};
+use tonic::{Request, Response, Status, metadata::AsciiMetadataValue, service::Routes};
 
 use crate::{
     App,
     auth::Caller,
     commit::Committed,
+    operations::{self, Takes},
     paging::{self, SIZE_DEFAULT, SIZE_MAX, Scope},
     status::{Failure, code, unavailable},
     watch::Watch,
@@ -79,6 +80,28 @@ pub(crate) fn routes(app: &Arc<App>, watch: Watch) -> Router {
         .add_service(ConfigServiceServer::new(watch))
         .into_axum_router()
         .reset_fallback()
+        .layer(from_fn_with_state(Arc::clone(app), authorize))
+}
+
+/// Looks, before a message is read, whether who asks may do this at all; tells what comes behind who it is.
+async fn authorize(
+    State(app): State<Arc<App>>,
+    mut request: axum::extract::Request,
+    next: Next,
+) -> axum::response::Response {
+    let authorization = request.headers().get("authorization").map(|value| value.as_bytes());
+    match operations::of_grpc(request.uri().path()) {
+        // No such method, or one that nobody is let into; or a service's, who knows services itself.
+        None | Some(Takes::Internal | Takes::Nothing) => {}
+        Some(takes) => {
+            let known = timeout(DEADLINE, app.auth.authorize(authorization, takes)).await;
+            match known.unwrap_or_else(|_| Err(unavailable())) {
+                Ok(caller) => drop(request.extensions_mut().insert(caller)),
+                Err(failure) => return Status::from(failure).into_http(),
+            }
+        }
+    }
+    next.run(request).await
 }
 
 /// Serves all services of `millrace.v1` that are control-plane's.
@@ -87,12 +110,7 @@ struct Face {
 }
 
 impl Face {
-    async fn caller(&self, metadata: &MetadataMap) -> Result<Caller, Failure> {
-        let authorization = metadata.get("authorization").map(|value| value.as_bytes());
-        self.app.auth.caller(authorization).await
-    }
-
-    /// Finds out who asks, and does what they ask, within the deadline.
+    /// Does what is asked, within the deadline.
     async fn within<'a, T, M, F>(
         &'a self,
         request: Request<T>,
@@ -101,11 +119,11 @@ impl Face {
     where
         F: Future<Output = Result<Response<M>, Failure>> + Send + 'a,
     {
-        let (metadata, _, message) = request.into_parts();
-        let done = timeout(DEADLINE, async {
-            let caller = self.caller(&metadata).await?;
-            operation(caller, message).await
-        });
+        let (_, extensions, message) = request.into_parts();
+        let Some(caller) = extensions.get::<Caller>().copied() else {
+            return Err(operations::unlisted(std::any::type_name::<T>()).into());
+        };
+        let done = timeout(DEADLINE, operation(caller, message));
         done.await.unwrap_or_else(|_| Err(unavailable())).map_err(Status::from)
     }
 }
@@ -140,18 +158,6 @@ where
 /// A message inside a request that must be there.
 fn required<T>(field: &str, message: Option<T>) -> Result<T, Failure> {
     message.ok_or_else(|| Failure::invalid(code::BAD_REQUEST, field, "is required"))
-}
-
-/// Refuses update masks with more than `description` in them; an empty one means that.
-fn check_mask(mask: Option<&prost_types::FieldMask>) -> Result<(), Failure> {
-    match mask.and_then(|mask| mask.paths.iter().find(|path| *path != "description")) {
-        Some(path) => Err(Failure::invalid(
-            code::BAD_REQUEST,
-            "update_mask",
-            format!("only `description` can be changed, not `{path}`"),
-        )),
-        None => Ok(()),
-    }
 }
 
 /// What a page token is good for: one list of one account, and a request that is the same but for its page.

@@ -25,6 +25,7 @@ mod grpc;
 mod health;
 mod history;
 mod logs;
+pub mod operations;
 mod paging;
 mod quarantine;
 mod queue;
@@ -35,6 +36,7 @@ mod retention;
 mod sinks;
 mod status;
 mod subscriptions;
+mod throttle;
 mod watch;
 
 pub use commit::Barrier;
@@ -154,7 +156,7 @@ pub async fn build(
             partitions: settings.queue.partitions,
             deliverers: deliverers.clone(),
         },
-        auth: Auth::new(Arc::clone(&store), checked.platform_keys),
+        auth: Auth::new(Arc::clone(&store), checked.platform_keys, checked.throttle),
         sinks: Sinks {
             store: Arc::clone(&store),
             commits: commits.clone(),
@@ -170,7 +172,12 @@ pub async fn build(
             catalog: catalog.clone(),
             limit: settings.limits.subscriptions_per_account,
         },
-        accounts: Accounts { store: Arc::clone(&store), commits },
+        accounts: Accounts {
+            store: Arc::clone(&store),
+            commits,
+            keys_limit: settings.limits.api_keys_per_account,
+            subaccounts_limit: settings.limits.subaccounts_per_account,
+        },
         catalog,
         documents: Documents::new(checked.public_url.as_deref()),
         site: Site {

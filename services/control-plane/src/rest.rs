@@ -1,4 +1,4 @@
-//! REST as `events/v1` speaks it: form in, JSON out, numbered errors. A face of the operations and nothing else.
+//! REST as `events/v1`, and for accounts the 2010 API, speak it: form in, JSON out, numbered errors. A face of the operations and nothing else.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use axum::{
     Router,
     extract::Request,
     http::{Method, StatusCode, Uri, header},
-    middleware::{Next, from_fn},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -17,13 +17,16 @@ use crate::{
     status::{Failure, Kind, code, unavailable},
 };
 
+mod accounts;
 mod answer;
 mod audit;
+mod auth_tokens;
 mod body;
 mod delivery;
 mod docs;
 mod events;
 mod form;
+mod keys;
 mod listing;
 mod logs;
 mod mask;
@@ -78,12 +81,28 @@ pub(crate) fn routes(app: Arc<App>) -> Router {
                 .post(subscribed_events::update)
                 .delete(subscribed_events::delete),
         )
+        .merge(accounts())
         .method_not_allowed_fallback(|method, uri| method_not_allowed(method, uri, false));
     let documents = Router::new()
         .route("/openapi.json", get(openapi::json))
         .route("/docs", get(openapi::page))
         .method_not_allowed_fallback(|method, uri| method_not_allowed(method, uri, false));
-    resources.merge(catalog).merge(documents).layer(from_fn(within_deadline)).with_state(app)
+    let authorize = from_fn_with_state(Arc::clone(&app), request::authorize);
+    let all = resources.merge(catalog).layer(authorize).merge(documents);
+    all.layer(from_fn(within_deadline)).with_state(app)
+}
+
+fn accounts() -> Router<Arc<App>> {
+    Router::new()
+        .route("/v1/AuthTokens/Secondary", post(auth_tokens::create).delete(auth_tokens::delete))
+        .route("/v1/AuthTokens/Promote", post(auth_tokens::promote))
+        .route("/2010-04-01/Accounts.json", get(accounts::list).post(accounts::create))
+        .route("/2010-04-01/Accounts/{account}", get(accounts::fetch).post(accounts::update))
+        .route("/2010-04-01/Accounts/{account}/Keys.json", get(keys::list).post(keys::create))
+        .route(
+            "/2010-04-01/Accounts/{account}/Keys/{key}",
+            get(keys::fetch).post(keys::update).delete(keys::delete),
+        )
 }
 
 /// Answers what no service of a port knows: in gRPC's words where gRPC asked, and with 20404 otherwise.

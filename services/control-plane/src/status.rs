@@ -147,6 +147,7 @@ pub(crate) enum About {
     SubscribedEvent,
     Catalog,
     Account,
+    ApiKey,
 }
 
 /// Why an operation was refused or failed, as both faces tell it.
@@ -157,11 +158,13 @@ pub(crate) struct Failure {
     /// As REST spells it; empty: of no field.
     pub(crate) field: String,
     pub(crate) message: String,
+    /// When the same request may be sent again.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Failure {
     pub(crate) fn new(kind: Kind, code: u32, message: impl Into<String>) -> Self {
-        Self { kind, code, field: String::new(), message: message.into() }
+        Self { kind, code, field: String::new(), message: message.into(), retry_after: None }
     }
 
     /// A wrong value of `field`.
@@ -180,6 +183,11 @@ impl Failure {
             RefusalCode::Unavailable => Kind::Unavailable,
         };
         Self { field: refusal.field, ..Self::new(kind, code, refusal.message) }
+    }
+
+    /// Says when the same request may be sent again.
+    pub(crate) fn retry_after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
     }
 
     /// Names the field that the failure is about.
@@ -213,7 +221,7 @@ impl Failure {
                 details.set_retry_info(Some(RETRY_UNAVAILABLE));
             }
             Kind::NoRoom => {
-                details.set_retry_info(Some(RETRY_NO_ROOM));
+                details.set_retry_info(Some(self.retry_after.unwrap_or(RETRY_NO_ROOM)));
             }
             _ => {}
         }
@@ -252,6 +260,11 @@ impl Failure {
                 code::SINK_NOT_ACTIVE,
                 "the sink is failed: new subscriptions need an active one",
             ),
+            Error::Closed { what } => Self::new(
+                Kind::PermissionDenied,
+                code::ACCOUNT_INACTIVE,
+                format!("{what} is closed, for good"),
+            ),
             Error::Unavailable { operation, source } => {
                 let cause = source.source();
                 tracing::warn!(operation, error = %source, cause, "the database did not serve a request");
@@ -284,7 +297,7 @@ fn not_found(about: About) -> u32 {
         About::Subscription => code::SUBSCRIPTION_NOT_FOUND,
         About::SubscribedEvent => code::TYPE_NOT_FOUND,
         About::Catalog => code::SCHEMA_NOT_FOUND,
-        About::Account => code::NOT_FOUND,
+        About::Account | About::ApiKey => code::NOT_FOUND,
     }
 }
 
@@ -292,6 +305,8 @@ fn limit_reached(about: About, limit: u32) -> Failure {
     let (code, what) = match about {
         About::Sink => (code::SINK_LIMIT, "sinks an account may have"),
         About::Subscription => (code::SUBSCRIPTION_LIMIT, "subscriptions an account may have"),
+        About::Account => (code::BAD_REQUEST, "subaccounts an account may have"),
+        About::ApiKey => (code::BAD_REQUEST, "API keys an account may have"),
         _ => (code::SUBSCRIPTION_INVALID, "event types a subscription may have"),
     };
     Failure::new(Kind::LimitReached, code, format!("the {limit} {what} are there already"))
@@ -321,6 +336,11 @@ impl IntoResponse for Failure {
             "code": self.code, "message": message, "more_info": more_info, "status": status.as_u16(),
         });
         let mut response = (status, Json(body)).into_response();
+        if let Some(wait) = self.retry_after {
+            // Whole seconds, and never too few.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.max(1).into());
+        }
         if self.kind == Kind::Unauthenticated {
             let scheme = HeaderValue::from_static("Basic realm=\"Millrace\", charset=\"UTF-8\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);

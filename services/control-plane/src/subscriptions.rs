@@ -3,8 +3,8 @@
 use std::{collections::HashSet, sync::Arc};
 
 use millrace_domain::{
-    AccountSid, SinkSid, SubscribedEvent, Subscription, SubscriptionSid, sink::check_description,
-    subscription::TYPES_PER_SUBSCRIPTION,
+    AccountSid, SinkSid, SubscribedEvent, Subscription, SubscriptionSid, SubscriptionUpdate,
+    sink::check_description, subscription::TYPES_PER_SUBSCRIPTION,
 };
 use millrace_store::{Error, Page, ResourceStore};
 
@@ -34,6 +34,8 @@ pub(crate) struct NewSubscription {
     pub(crate) description: String,
     pub(crate) sink: SinkSid,
     pub(crate) types: Vec<Wanted>,
+    /// Takes the events of the account's subaccounts too.
+    pub(crate) include_subaccounts: bool,
 }
 
 /// The operations on subscriptions.
@@ -57,6 +59,9 @@ impl Subscriptions {
             .map_err(|refusal| Failure::refused(code::SUBSCRIPTION_INVALID, refusal))?;
         check_types(&new.types)?;
         let account = self.owner_of_sink(caller, new.sink).await?;
+        if new.include_subaccounts {
+            self.check_includes(account).await?;
+        }
         let mut types = Vec::with_capacity(new.types.len());
         for wanted in &new.types {
             types.push(self.catalog.pin(wanted).await?);
@@ -69,6 +74,7 @@ impl Subscriptions {
             description: new.description,
             sink: new.sink,
             types,
+            include_subaccounts: new.include_subaccounts,
             created: now,
             updated: now,
         };
@@ -105,20 +111,38 @@ impl Subscriptions {
         self.store.subscriptions(account, sink, &Page { after, limit }).await.map_err(of_store)
     }
 
-    /// Changes a description.
-    pub(crate) async fn describe(
+    /// Changes a subscription's description, and whether it takes subaccounts' events.
+    pub(crate) async fn update(
         &self,
         caller: Caller,
         sid: SubscriptionSid,
-        description: &str,
+        update: &SubscriptionUpdate,
     ) -> Result<Committed<Subscription>, Failure> {
-        check_description(description)
-            .map_err(|refusal| Failure::refused(code::SUBSCRIPTION_INVALID, refusal))?;
+        if let Some(description) = &update.description {
+            check_description(description)
+                .map_err(|refusal| Failure::refused(code::SUBSCRIPTION_INVALID, refusal))?;
+        }
         let account = self.owner(caller, sid).await?;
-        let now = random::now();
-        let described = self.store.describe_subscription(account, sid, description, now).await;
-        let (subscription, version) = described.map_err(of_store)?;
+        if update.include_subaccounts == Some(true) {
+            self.fetch(caller, sid).await?;
+            self.check_includes(account).await?;
+        }
+        let updated = self.store.update_subscription(account, sid, update, random::now()).await;
+        let (subscription, version) = updated.map_err(of_store)?;
         Ok(self.commits.answer(subscription, version).await)
+    }
+
+    /// A subaccount has no subaccounts whose events a subscription could take.
+    async fn check_includes(&self, account: AccountSid) -> Result<(), Failure> {
+        let account = self.store.account(account).await;
+        match account.map_err(|error| Failure::of_store(error, About::Account))?.parent {
+            None => Ok(()),
+            Some(_) => Err(Failure::invalid(
+                code::SUBSCRIPTION_INVALID,
+                "IncludeSubaccounts",
+                "is for accounts that may have subaccounts, and this is one itself",
+            )),
+        }
     }
 
     /// Deletes a subscription.

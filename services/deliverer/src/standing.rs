@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use millrace_domain::{AccountStatus, SinkSid};
+use millrace_domain::{AccountSid, AccountStatus, SinkSid};
 use millrace_proto::internal::DropReason;
 use millrace_sinks::SinkSpec;
 use millrace_watch::{Configuration, Sink};
@@ -27,13 +27,15 @@ pub(crate) fn of(configuration: Option<&Configuration>, sid: SinkSid) -> Standin
     let Some(configuration) = configuration else { return unknown };
     let sink = match configuration.sink(sid) {
         Some(Sink::Live(sink)) => sink,
-        Some(Sink::Deleted { .. }) => return Standing::Gone(DropReason::SinkDeleted),
+        Some(Sink::Deleted { account }) => {
+            return Standing::Gone(why_gone(configuration, *account));
+        }
         None => return unknown,
     };
     let held = Standing::Held { window: sink.delivery.window };
     let Some(account) = configuration.account(sink.account) else { return held };
     let Some(auth_token) = account.auth_token.clone() else { return held };
-    match account.status {
+    match configuration.account_status(account) {
         AccountStatus::Closed => Standing::Gone(DropReason::AccountClosed),
         AccountStatus::Suspended => held,
         AccountStatus::Active if sink.delivery.paused => held,
@@ -46,5 +48,13 @@ pub(crate) fn of(configuration: Option<&Configuration>, sid: SinkSid) -> Standin
             auth_token,
             signing_secret: sink.signing_secret.clone(),
         })),
+    }
+}
+
+/// Why a sink is gone: an account that is closed takes its sinks along.
+fn why_gone(configuration: &Configuration, account: AccountSid) -> DropReason {
+    match configuration.account(account).map(|account| account.status) {
+        Some(AccountStatus::Closed) => DropReason::AccountClosed,
+        _ => DropReason::SinkDeleted,
     }
 }

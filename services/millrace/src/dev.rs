@@ -212,7 +212,7 @@ async fn open(
 /// Makes the account, unless it is there.
 async fn ensure_account(store: &dyn ResourceStore, identity: &Identity) -> anyhow::Result<()> {
     match store.account(identity.account_sid).await {
-        Ok(account) if account.auth_token == identity.auth_token => return Ok(()),
+        Ok(account) if account.takes(&identity.auth_token.sha256()) => return Ok(()),
         Ok(_) => anyhow::bail!(
             "account {} is in the data directory with another auth token: give that, or another --data-dir",
             identity.account_sid
@@ -227,6 +227,7 @@ async fn ensure_account(store: &dyn ResourceStore, identity: &Identity) -> anyho
         friendly_name: "millrace dev".to_owned(),
         status: AccountStatus::Active,
         auth_token: identity.auth_token.clone(),
+        secondary_auth_token: None,
         created: now,
         updated: now,
     };

@@ -2,7 +2,9 @@
 //! nobody is called.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use millrace_domain::{AccountSid, AccountStatus, ApiKeySid, secret::SecretHash};
+use millrace_domain::{
+    AccountSid, AccountStatus, ApiKeySid, KeyAccess, account::Right, secret::SecretHash,
+};
 use millrace_watch::{Account, Configuration};
 
 use crate::status::Problem;
@@ -35,8 +37,11 @@ pub(crate) fn caller(
     let decoded = STANDARD.decode(value.trim()).ok().and_then(|text| String::from_utf8(text).ok());
     let decoded = decoded.ok_or(WRONG)?;
     let (user, password) = decoded.split_once(':').ok_or(WRONG)?;
-    let account = account(configuration, user, &SecretHash::of(password)).ok_or(WRONG)?;
-    match account.status {
+    let (account, access) = account(configuration, user, &SecretHash::of(password)).ok_or(WRONG)?;
+    match configuration.account_status(account) {
+        AccountStatus::Active if !access.may(Right::Publish) => {
+            Err(Problem::Denied(format!("a {} key does not publish", access.as_str())))
+        }
         AccountStatus::Active => Ok(Caller::Account(account.sid)),
         status => Err(Problem::Denied(format!("account {} is {}", account.sid, status.as_str()))),
     }
@@ -49,13 +54,14 @@ fn account<'a>(
     configuration: &'a Configuration,
     user: &str,
     password: &SecretHash,
-) -> Option<&'a Account> {
+) -> Option<(&'a Account, KeyAccess)> {
     if let Ok(sid) = user.parse::<AccountSid>() {
         let account = configuration.account(sid)?;
-        return account.auth_token_hash?.matches(password).then_some(account);
+        return account.takes(password).then_some((account, KeyAccess::Main));
     }
     let key = configuration.api_key(user.parse::<ApiKeySid>().ok()?)?;
-    key.secret_hash.matches(password).then(|| configuration.account(key.account)).flatten()
+    let account = key.secret_hash.matches(password).then(|| configuration.account(key.account));
+    account.flatten().map(|account| (account, key.access))
 }
 
 #[cfg(test)]
@@ -70,6 +76,7 @@ mod tests {
         let account = Caller::Account(fixture::ACCOUNT);
         assert_eq!(caller(&basic(&fixture::ACCOUNT.to_string(), "token")), account);
         assert_eq!(caller(&basic(&fixture::API_KEY.to_string(), "secret")), account);
+        assert_eq!(caller(&basic(&fixture::ACCOUNT.to_string(), "second")), account);
         assert_eq!(caller("Bearer platform"), Caller::Platform);
         assert_eq!(caller("bearer  platform"), Caller::Platform);
     }
@@ -92,7 +99,22 @@ mod tests {
             assert!(matches!(refused, Err(Problem::Unauthenticated(_))), "{wrong}");
         }
         assert!(matches!(caller(&configuration, None), Err(Problem::Unauthenticated(_))));
-        let suspended = basic(&fixture::SUSPENDED.to_string(), "token");
-        assert!(matches!(caller(&configuration, Some(&suspended)), Err(Problem::Denied(_))));
+        for suspended in [fixture::SUSPENDED, fixture::CHILD_OF_SUSPENDED] {
+            let suspended = basic(&suspended.to_string(), "token");
+            assert!(matches!(caller(&configuration, Some(&suspended)), Err(Problem::Denied(_))));
+        }
+    }
+
+    #[test]
+    fn a_key_publishes_if_its_access_says_so() {
+        for access in KeyAccess::ALL {
+            let configuration = fixture::with_key_of(access);
+            let header = basic(&fixture::API_KEY.to_string(), "secret");
+            let told = caller(&configuration, Some(&header));
+            match access {
+                KeyAccess::ReadOnly => assert!(matches!(told, Err(Problem::Denied(_)))),
+                _ => assert_eq!(told, Ok(Caller::Account(fixture::ACCOUNT)), "{access:?}"),
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use millrace_domain::{
-    AccountSid, ApiKeySid, ConfigVersion, SinkSid, SubscriptionSid, secret::SecretHash,
+    AccountSid, ApiKeySid, ConfigVersion, KeyAccess, SinkSid, SubscriptionSid, secret::SecretHash,
 };
 use millrace_proto::internal::{
     ConfigAccount, ConfigApiKey, ConfigEventType, ConfigSchemaVersion, ConfigSubscribedEvent,
@@ -20,6 +20,10 @@ pub(crate) const ACCOUNT: AccountSid = AccountSid::from_u128(1);
 pub(crate) const OTHER: AccountSid = AccountSid::from_u128(2);
 /// A suspended account.
 pub(crate) const SUSPENDED: AccountSid = AccountSid::from_u128(3);
+/// A subaccount of [`SUSPENDED`].
+pub(crate) const CHILD_OF_SUSPENDED: AccountSid = AccountSid::from_u128(4);
+/// A subaccount of [`OTHER`], whose subscription takes its events too.
+pub(crate) const CHILD: AccountSid = AccountSid::from_u128(5);
 /// A key of [`ACCOUNT`]; its secret is `secret`.
 pub(crate) const API_KEY: ApiKeySid = ApiKeySid::from_u128(1);
 /// What [`configuration`] is.
@@ -43,17 +47,26 @@ pub(crate) fn event(event_type: &str, id: &str, data: &str) -> String {
 }
 
 /// Three accounts, a platform key `platform`, schema `Order` of versions 1 to 3 (properties `a`; `a`, `b`; `a`, `b`, `c`),
-/// and four sinks of [`ACCOUNT`] that take `com.example.paid` at versions 1, 1, 3 and 9; [`OTHER`] has a fifth, at 3.
+/// and four sinks of [`ACCOUNT`] that take `com.example.paid` at versions 1, 1, 3 and 9; [`OTHER`] has a fifth, at 3, that takes
+/// [`CHILD`]'s events too, and [`CHILD`] a sixth, at 1.
 pub(crate) fn configuration() -> Configuration {
+    with_key_of(KeyAccess::Main)
+}
+
+/// As [`configuration`], [`API_KEY`] being of `access`.
+pub(crate) fn with_key_of(access: KeyAccess) -> Configuration {
     let mut resources = vec![
         Kind::PlatformKeyHash(hash("platform")),
         account(ACCOUNT, "active"),
         account(OTHER, "active"),
         account(SUSPENDED, "suspended"),
+        child(CHILD_OF_SUSPENDED, SUSPENDED),
+        child(CHILD, OTHER),
         Kind::ApiKey(ConfigApiKey {
             sid: API_KEY.to_string(),
             account_sid: ACCOUNT.to_string(),
             secret_hash: hash("secret"),
+            access: access.as_str().to_owned(),
         }),
         event_type("com.example.paid", "available"),
         event_type("com.example.unwatched", "available"),
@@ -69,7 +82,7 @@ pub(crate) fn configuration() -> Configuration {
             document: format!(r#"{{"properties":{properties}}}"#),
         }));
     }
-    let pinned = [(ACCOUNT, 1), (ACCOUNT, 1), (ACCOUNT, 3), (ACCOUNT, 9), (OTHER, 3)];
+    let pinned = [(ACCOUNT, 1), (ACCOUNT, 1), (ACCOUNT, 3), (ACCOUNT, 9), (OTHER, 3), (CHILD, 1)];
     for (n, (account, schema_version)) in (1_u128..).zip(pinned) {
         resources.push(Kind::Subscription(ConfigSubscription {
             sid: SubscriptionSid::from_u128(n).to_string(),
@@ -79,6 +92,7 @@ pub(crate) fn configuration() -> Configuration {
                 r#type: "com.example.paid".to_owned(),
                 schema_version,
             }],
+            include_subaccounts: account == OTHER,
         }));
     }
     let resources = resources.into_iter().map(|kind| Resource { resource: Some(kind) });
@@ -89,6 +103,17 @@ fn account(sid: AccountSid, status: &str) -> Kind {
     Kind::Account(ConfigAccount {
         sid: sid.to_string(),
         status: status.to_owned(),
+        auth_token_hash: hash("token"),
+        secondary_auth_token_hash: hash("second"),
+        ..ConfigAccount::default()
+    })
+}
+
+fn child(sid: AccountSid, parent: AccountSid) -> Kind {
+    Kind::Account(ConfigAccount {
+        sid: sid.to_string(),
+        parent_sid: parent.to_string(),
+        status: "active".to_owned(),
         auth_token_hash: hash("token"),
         ..ConfigAccount::default()
     })

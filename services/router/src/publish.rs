@@ -1,6 +1,11 @@
 //! A publish: opened by its headers, gathered event by event, written, and rolled up into a result for each event.
 
-use std::{borrow::Cow, collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::http::HeaderMap;
 use futures::{StreamExt, stream::FuturesUnordered};
@@ -18,7 +23,7 @@ use crate::{
     intake::Charge,
     metrics,
     room::Room,
-    route::{Origin, is_traceparent},
+    route::{Origin, Routed, is_traceparent},
     status::Problem,
     writer::{Exceptions, Parcel, Unwritten, Writers},
 };
@@ -149,7 +154,7 @@ impl Publisher {
 
     /// Writes what was gathered, and tells what became of each event, in order.
     pub(crate) async fn publish(&self, batch: Batch<'_>, charge: Charge) -> Vec<PublishResult> {
-        let Batch { mut results, parcels, origin, .. } = batch;
+        let Batch { mut results, parcels, origin, mut twice, .. } = batch;
         let config_seq = origin.configuration.version().seq;
         let mut writing: FuturesUnordered<_> = parcels
             .into_iter()
@@ -162,7 +167,20 @@ impl Publisher {
         drop(charge);
         while let Some((exceptions, places)) = writing.next().await {
             for (index, unwritten) in exceptions {
-                results[places[index]].outcome = unwritten.into();
+                let place = places[index];
+                if unwritten == Unwritten::Known
+                    && let Some(known) = twice.get_mut(&place)
+                {
+                    *known += 1;
+                    // New to one home: accepted, whatever the other one knew.
+                    if *known < 2 {
+                        continue;
+                    }
+                }
+                // What failed stays failed: a duplicate of it is no news.
+                if !matches!(results[place].outcome, Outcome::Rejected(_)) {
+                    results[place].outcome = unwritten.into();
+                }
             }
         }
         results
@@ -196,6 +214,7 @@ impl Publisher {
             deduplicate,
             results: Vec::new(),
             parcels: Vec::new(),
+            twice: HashMap::new(),
         }
     }
 }
@@ -209,6 +228,9 @@ pub(crate) struct Batch<'a> {
     deduplicate: bool,
     results: Vec<PublishResult>,
     parcels: Vec<Gathered>,
+    /// Results of events that are written twice, to the homes of an account and of its parent, and how many of the writes
+    /// said that the event was known.
+    twice: HashMap<usize, u8>,
 }
 
 /// The events of one partition, and which results are theirs.
@@ -235,22 +257,35 @@ impl Batch<'_> {
         }
         let id = if given.is_empty() { event.id.to_string() } else { given.clone() };
         match self.origin.route(event, named) {
-            Ok(routed) if routed.event.is_some() && self.full.contains(&routed.account) => {
+            Ok(routed) if self.is_full(&routed) => {
                 self.refuse(id, full(self.origin.account_field, routed.account));
             }
-            Ok(routed) => {
-                if let Some(event) = routed.event {
-                    let home = Partition::home_of(routed.account, self.partitions);
-                    // An id of ours is new.
-                    let marks = self.deduplicate && !given.is_empty();
-                    let mark = marks.then(|| Mark::of(routed.account, &given));
+            Ok(Routed { account, sinks, event, rolled_up }) => {
+                // An id of ours is new.
+                let marks = self.deduplicate && !given.is_empty();
+                if event.is_some() && rolled_up.is_some() {
+                    self.twice.insert(self.results.len(), 0);
+                }
+                if let Some(event) = event {
+                    let home = Partition::home_of(account, self.partitions);
+                    self.gather(home, (event, marks.then(|| Mark::of(account, &given))));
+                }
+                if let Some((parent, event)) = rolled_up {
+                    let home = Partition::home_of(parent, self.partitions);
+                    let mark = marks.then(|| Mark::rolled_up(parent, account, &given));
                     self.gather(home, (event, mark));
                 }
-                let outcome = Outcome::Accepted { sinks: routed.sinks };
-                self.results.push(PublishResult { id, outcome });
+                self.results.push(PublishResult { id, outcome: Outcome::Accepted { sinks } });
             }
             Err(refusal) => self.refuse(given, refusal),
         }
+    }
+
+    /// Whether one of the accounts whose sinks get the event has as much waiting as it may.
+    fn is_full(&self, routed: &Routed) -> bool {
+        let own = routed.event.as_ref().map(|_| routed.account);
+        let parent = routed.rolled_up.as_ref().map(|(parent, _)| *parent);
+        own.into_iter().chain(parent).any(|account| self.full.contains(&account))
     }
 
     /// Takes the refusal of what is no event.
@@ -276,7 +311,7 @@ impl Batch<'_> {
 fn full(field: &str, account: AccountSid) -> Refusal {
     metrics::account_full();
     let message = format!(
-        "account {account} has as many events waiting for its sinks as it may: mend or delete the sinks that do not take theirs, and publish the event again later, with the same id"
+        "as many events of account {account} wait for sinks as may: mend or delete the sinks that do not take theirs, and publish the event again later, with the same id"
     );
     Refusal { code: RefusalCode::ResourceExhausted, field: field.to_owned(), message }
 }

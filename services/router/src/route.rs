@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use millrace_domain::{
     AccountSid, AccountStatus, Refusal, RefusalCode, SinkSid,
-    event::{CloudEvent, EVENT_MAX_BYTES},
+    event::{ACCOUNT_EXTENSION, CloudEvent, EVENT_MAX_BYTES},
     matching::Route,
     projection::Projection,
     schema::{EventTypeStatus, parse_dataschema},
@@ -36,10 +36,13 @@ pub(crate) struct Origin<'a> {
 pub(crate) struct Routed {
     /// Whose it is.
     pub(crate) account: AccountSid,
-    /// How many sinks get it.
+    /// How many sinks get it; a subaccount is not told of its parent's.
     pub(crate) sinks: u32,
     /// What to queue; `None`: nobody subscribes.
     pub(crate) event: Option<ChunkEvent>,
+    /// What to queue for the parent that the event's account has, and which account that is: a write of its own, as sinks
+    /// wait at home. It is of the parent's account there, and says in its extension attribute `accountsid` whose it is.
+    pub(crate) rolled_up: Option<(AccountSid, ChunkEvent)>,
 }
 
 /// The schema version that an event follows.
@@ -66,18 +69,39 @@ impl<'a> Origin<'a> {
         }
         let published = self.published(&event)?;
         let routes = self.configuration.routes(account, &event.event_type);
-        let variants = variants(&event, &published, routes)?;
-        let sinks = u32::try_from(routes.len()).unwrap_or(u32::MAX);
-        let event = (!variants.is_empty()).then(|| ChunkEvent {
+        let own = variants(&event, &published, routes)?;
+        let mut sinks = u32::try_from(routes.len()).unwrap_or(u32::MAX);
+        let rolled_up = match self.configuration.parent_routes(account, &event.event_type) {
+            None => None,
+            Some((parent, routes)) => {
+                if self.caller == Caller::Platform {
+                    sinks = sinks.saturating_add(u32::try_from(routes.len()).unwrap_or(u32::MAX));
+                }
+                let event = of_subaccount(&event, account);
+                let variants = variants(&event, &published, routes)?;
+                Some((parent, self.queued(parent, &event, variants)))
+            }
+        };
+        let event = (!own.is_empty()).then(|| self.queued(account, &event, own));
+        Ok(Routed { account, sinks, event, rolled_up })
+    }
+
+    /// What waits at the home of `account`'s sinks.
+    fn queued(
+        &self,
+        account: AccountSid,
+        event: &CloudEvent<'_>,
+        variants: Vec<Variant>,
+    ) -> ChunkEvent {
+        ChunkEvent {
             account: account_bytes(account),
-            traceparent: self.traceparent_of(&event).unwrap_or_default().to_owned(),
+            traceparent: self.traceparent_of(event).unwrap_or_default().to_owned(),
             variants,
-            id: event.id.into_owned(),
-            r#type: event.event_type.into_owned(),
+            id: event.id.to_string(),
+            r#type: event.event_type.to_string(),
             accepted_ms: 0,
             attempts: 0,
-        });
-        Ok(Routed { account, sinks, event })
+        }
     }
 
     fn account(&self, named: Option<&str>) -> Result<AccountSid, Refusal> {
@@ -96,7 +120,8 @@ impl<'a> Origin<'a> {
                 "is required with a platform key: the account whose event this is",
             )),
             (Caller::Platform, Some(named)) => {
-                match self.configuration.account(named).map(|account| account.status) {
+                let known = self.configuration.account(named);
+                match known.map(|account| self.configuration.account_status(account)) {
                     Some(AccountStatus::Active) => Ok(named),
                     Some(status) => Err(denied(field, &format!("is {}", status.as_str()))),
                     None => Err(Refusal::not_found(field, "is no account")),
@@ -163,6 +188,13 @@ impl<'a> Origin<'a> {
         let own = own.and_then(|(_, json)| json.strip_prefix('"')?.strip_suffix('"'));
         own.filter(|text| is_traceparent(text)).or(Some(self.traceparent))
     }
+}
+
+/// The event as the parent of its account gets it.
+fn of_subaccount<'e>(event: &CloudEvent<'e>, account: AccountSid) -> CloudEvent<'e> {
+    let mut event = event.clone();
+    event.extensions.push((ACCOUNT_EXTENSION.into(), format!("\"{account}\"").into()));
+    event
 }
 
 /// Tells whether `text` is a W3C `traceparent` (Trace Context, section 3.2): version, trace id, parent id, flags.

@@ -40,11 +40,20 @@ pub(super) async fn every_write_is_audited(backend: &dyn Backend) {
     let did = |entry: &AuditEntry| format!("{} {} {}", entry.action, entry.kind, entry.key);
     let did: Vec<_> = log.iter().map(did).collect();
     let (ac, sk) = ("AC00000000000000000000000000000001", "SK00000000000000000000000000000001");
+    let sk2 = "SK00000000000000000000000000000002";
     let (dg1, dg2) = ("DG00000000000000000000000000000001", "DG00000000000000000000000000000002");
     let (df1, df2) = ("DF00000000000000000000000000000001", "DF00000000000000000000000000000002");
     let expected = [
         format!("create account {ac}"),
         format!("create api_key {sk}"),
+        format!("create api_key {sk2}"),
+        format!("update api_key {sk}"),
+        format!("delete api_key {sk2}"),
+        format!("update account {ac}"),
+        format!("update account {ac}"),
+        format!("update account {ac}"),
+        format!("update account {ac}"),
+        format!("update account {ac}"),
         format!("create sink {dg1}"),
         format!("create sink {dg2}"),
         format!("create subscription {df1}"),
@@ -59,18 +68,29 @@ pub(super) async fn every_write_is_audited(backend: &dyn Backend) {
         "create schema_version A/1".to_owned(),
         "create event_type com.example.a".to_owned(),
     ];
-    assert_eq!(did, expected);
+    assert_eq!(did[..expected.len()], expected);
+    let closing = did[expected.len() + 8..].iter().map(|did| did.split_at(did.len() - 2));
+    let closing: Vec<_> = closing.map(|(did, id)| (did.trim_end_matches(['0', ' ']), id)).collect();
+    let of = |id, last| {
+        [("update account AC", id), ("delete subscription DF", last), ("delete sink DG", last)]
+            .into_iter()
+            .chain([("delete api_key SK", last)])
+    };
+    let hex = |id: u128| format!("{id:02x}");
+    let (child, parent) = (hex(80), hex(70));
+    let expected: Vec<_> = of("08", &child).chain(of("07", &parent)).collect();
+    assert_eq!(closing, expected, "the subaccount goes first, and its account before what it has");
     let changed = make::log(&*store).await;
     let seqs: Vec<_> = changed.iter().map(|change| Some(change.seq)).take(log.len()).collect();
     assert_eq!(log.iter().map(|entry| entry.seq).collect::<Vec<_>>(), seqs);
-    for entry in &log[..13] {
+    for entry in &log[..21] {
         assert_eq!(entry.account, Some(make::account(1).sid), "{entry:?}");
         assert_eq!((entry.actor.as_str(), entry.request.as_str()), ("millrace:conformance", ""));
     }
-    assert_eq!(log[6].changed, ["/description"]);
-    assert_eq!(state(log[6].after.as_ref())["description"], "x");
-    assert_eq!(state(log[11].before.as_ref())["sink"], dg2);
-    assert_eq!(log[11].after, None);
+    assert_eq!(log[14].changed, ["/description"]);
+    assert_eq!(state(log[14].after.as_ref())["description"], "x");
+    assert_eq!(state(log[19].before.as_ref())["sink"], dg2);
+    assert_eq!(log[19].after, None);
     let text = format!("{log:?}");
     assert!(!text.contains(SECRET), "a secret is shown");
     assert_eq!(state(log[0].after.as_ref())["auth_token"], "***");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millrace_domain::ConfigVersion;
+use millrace_domain::{Account, AccountStatus, ConfigVersion};
 use tokio::time;
 
 use super::{
@@ -20,14 +20,23 @@ pub(super) async fn write_everything(store: &dyn ResourceStore) {
     let (sink, doomed) = (make::sink(1, &account), make::sink(2, &account));
     let (kept, deleted) = (make::subscription(1, &sink), make::subscription(2, &doomed));
     store.create_account(&account).await.expect("new");
-    store.create_api_key(&make::api_key(1, &account)).await.expect("new");
+    store.create_api_key(&make::api_key(1, &account), LIMIT).await.expect("new");
+    store.create_api_key(&make::api_key(2, &account), LIMIT).await.expect("new");
+    store.rename_api_key(account.sid, make::api_key(1, &account).sid, "x", NOW).await.expect("is");
+    store.delete_api_key(account.sid, make::api_key(2, &account).sid).await.expect("is there");
+    store.update_account(account.sid, &make::named("x"), NOW).await.expect("is there");
+    store.add_secondary_auth_token(account.sid, &make::secondary()).await.expect("has none");
+    store.promote_secondary_auth_token(account.sid, NOW).await.expect("has one");
+    store.add_secondary_auth_token(account.sid, &make::secondary()).await.expect("has none");
+    store.remove_secondary_auth_token(account.sid, NOW).await.expect("has one");
     store.create_sink(&sink, LIMIT).await.expect("new");
     store.create_sink(&doomed, LIMIT).await.expect("new");
     store.create_subscription(&kept, LIMIT).await.expect("new");
     store.create_subscription(&deleted, LIMIT).await.expect("new");
     let update = make::described("x");
     store.update_sink(account.sid, sink.sid, &update, NOW).await.expect("is there");
-    store.describe_subscription(account.sid, kept.sid, "x", NOW).await.expect("is there");
+    let update = make::reworded("x");
+    store.update_subscription(account.sid, kept.sid, &update, NOW).await.expect("is there");
     let event = subscribed("com.example.b", 1);
     store.add_subscribed_event(account.sid, kept.sid, &event, LIMIT).await.expect("there is room");
     let pinned = subscribed("com.example.a", 7);
@@ -37,6 +46,23 @@ pub(super) async fn write_everything(store: &dyn ResourceStore) {
     store.delete_sink(account.sid, doomed.sid, NOW).await.expect("is there");
     let types = [make::event_type("com.example.a", "A")];
     store.register(&types, &[make::schema_version("A", 1)]).await.expect("new");
+    close_a_family(store).await;
+}
+
+/// A parent with a subaccount, each with a sink, a subscription and a key, closed.
+async fn close_a_family(store: &dyn ResourceStore) {
+    let parent = make::account(7);
+    let child = Account { parent: Some(parent.sid), ..make::account(8) };
+    store.create_account(&parent).await.expect("new");
+    store.create_subaccount(&child, LIMIT).await.expect("there is room");
+    for (id, account) in [(70, &parent), (80, &child)] {
+        let sink = make::sink(id, account);
+        store.create_sink(&sink, LIMIT).await.expect("new");
+        store.create_subscription(&make::subscription(id, &sink), LIMIT).await.expect("new");
+        store.create_api_key(&make::api_key(id, account), LIMIT).await.expect("new");
+    }
+    let closed = make::turned(AccountStatus::Closed);
+    store.update_account(parent.sid, &closed, NOW).await.expect("is open");
 }
 
 pub(super) async fn tell_every_write(backend: &dyn Backend) {
@@ -47,7 +73,7 @@ pub(super) async fn tell_every_write(backend: &dyn Backend) {
     write_everything(&*store).await;
 
     let log = make::log(&*store).await;
-    assert_eq!(log.len(), 15, "{log:?}");
+    assert_eq!(log.len(), 15 + 8 + 8 + 8, "{log:?}");
     assert!(log.is_sorted_by(|a, b| a.seq < b.seq));
     let (version, snapshot) = make::snapshot(&*store).await;
     assert_eq!(Some(version.seq), log.last().map(|change| change.seq));

@@ -32,6 +32,18 @@ pub(super) async fn limits_are_exact(backend: &dyn Backend) {
     let created = subscriptions.iter().zip(stores);
     let created = created.map(|(subscription, store)| store.create_subscription(subscription, 1));
     exactly_one(&future::join_all(created).await);
+
+    let keys: Vec<_> = (0..8).map(|id| make::api_key(id, &account)).collect();
+    let stores = [&store, &elsewhere].into_iter().cycle();
+    let created = keys.iter().zip(stores).map(|(key, store)| store.create_api_key(key, 1));
+    exactly_one(&future::join_all(created).await);
+
+    let child = |id| Account { parent: Some(account.sid), ..make::account(id) };
+    let children: Vec<_> = (10..18).map(child).collect();
+    let stores = [&store, &elsewhere].into_iter().cycle();
+    let created = children.iter().zip(stores);
+    let created = created.map(|(child, store)| store.create_subaccount(child, 1));
+    exactly_one(&future::join_all(created).await);
 }
 
 fn exactly_one<T: std::fmt::Debug>(results: &[Result<T, Error>]) {

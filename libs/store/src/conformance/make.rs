@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
 use millrace_domain::{
-    Account, AccountSid, AccountStatus, ApiKey, ApiKeySid, ConfigVersion, Secret, Sink,
-    SinkConfiguration, SinkDelivery, SinkSid, SinkStatus, SinkUpdate, SubscribedEvent,
-    Subscription, SubscriptionSid, Timestamp,
+    Account, AccountSid, AccountStatus, AccountUpdate, ApiKey, ApiKeySid, ConfigVersion, KeyAccess,
+    SecondaryAuthToken, Secret, Sink, SinkConfiguration, SinkDelivery, SinkSid, SinkStatus,
+    SinkUpdate, SubscribedEvent, Subscription, SubscriptionSid, SubscriptionUpdate, Timestamp,
     schema::{EventType, EventTypeStatus, SchemaVersion},
     sink::{Headers, WebhookMethod},
 };
@@ -33,9 +33,25 @@ pub fn account(id: u128) -> Account {
         friendly_name: format!("account {id}"),
         status: AccountStatus::Active,
         auth_token: Secret::new(format!("{SECRET}-token-{id}")),
+        secondary_auth_token: None,
         created: NOW,
         updated: NOW,
     }
+}
+
+/// A secondary auth token.
+pub(super) fn secondary() -> SecondaryAuthToken {
+    SecondaryAuthToken { token: Secret::new(format!("{SECRET}-second")), created: NOW }
+}
+
+/// An update of the name.
+pub(super) fn named(name: &str) -> AccountUpdate {
+    AccountUpdate { friendly_name: Some(name.to_owned()), ..AccountUpdate::default() }
+}
+
+/// An update of the status.
+pub(super) fn turned(status: AccountStatus) -> AccountUpdate {
+    AccountUpdate { status: Some(status), ..AccountUpdate::default() }
 }
 
 pub(super) fn api_key(id: u128, account: &Account) -> ApiKey {
@@ -44,7 +60,9 @@ pub(super) fn api_key(id: u128, account: &Account) -> ApiKey {
         account: account.sid,
         friendly_name: format!("key {id}"),
         secret_hash: Secret::new(SECRET).sha256(),
+        access: KeyAccess::ReadOnly,
         created: NOW,
+        updated: NOW,
     }
 }
 
@@ -83,6 +101,11 @@ pub(super) fn described(words: &str) -> SinkUpdate {
     SinkUpdate { description: Some(words.to_owned()), ..SinkUpdate::default() }
 }
 
+/// An update of a subscription's description.
+pub(super) fn reworded(words: &str) -> SubscriptionUpdate {
+    SubscriptionUpdate { description: Some(words.to_owned()), ..SubscriptionUpdate::default() }
+}
+
 /// A subscription of two types to `sink`.
 pub fn subscription(id: u128, sink: &Sink) -> Subscription {
     Subscription {
@@ -91,6 +114,7 @@ pub fn subscription(id: u128, sink: &Sink) -> Subscription {
         description: format!("subscription {id}"),
         sink: sink.sid,
         types: vec![subscribed("com.example.a", 1), subscribed("com.example.c", 2)],
+        include_subaccounts: id % 2 == 1,
         created: NOW,
         updated: NOW,
     }
@@ -154,6 +178,7 @@ pub(super) fn replayed(log: &[Change], seq: u64) -> Configuration {
             Changed::Upserted(resource) => {
                 configuration.insert(key(resource), json(resource));
             }
+            Changed::ApiKeyDeleted(sid, _) => drop(configuration.remove(&sid.to_string())),
             Changed::SubscriptionDeleted(sid) => drop(configuration.remove(&sid.to_string())),
             Changed::SinkForgotten(sid) => drop(configuration.remove(&sid.to_string())),
         }

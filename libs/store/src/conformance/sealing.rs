@@ -11,7 +11,8 @@ use crate::{Error, Keyring};
 pub(super) async fn hides_every_secret(backend: &dyn Backend) {
     let (store, sink) = make::with_sink(backend).await;
     let account = make::account(1);
-    store.create_api_key(&make::api_key(1, &account)).await.expect("new");
+    store.create_api_key(&make::api_key(1, &account), LIMIT).await.expect("new");
+    store.add_secondary_auth_token(account.sid, &make::secondary()).await.expect("has none");
     store.create_subscription(&make::subscription(1, &sink), LIMIT).await.expect("new");
     let update = make::described("described");
     store.update_sink(account.sid, sink.sid, &update, NOW).await.expect("is there");

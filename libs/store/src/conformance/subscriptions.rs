@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millrace_domain::{SinkStatus, Subscription, SubscriptionSid};
+use millrace_domain::{SinkStatus, Subscription, SubscriptionSid, SubscriptionUpdate};
 
 use super::{
     Backend,
@@ -36,11 +36,20 @@ pub(super) async fn are_kept(backend: &dyn Backend) {
     assert_eq!(list(Some(sink.sid), None, 10).await, [first.clone(), third.clone()]);
 
     let later = NOW.plus(Duration::from_secs(60));
-    let described = store.describe_subscription(sink.account, first.sid, "new words", later);
+    let description = Some("new words".to_owned());
+    let update = SubscriptionUpdate { description, include_subaccounts: Some(true) };
+    let described = store.update_subscription(sink.account, first.sid, &update, later);
     let (described, _) = described.await.expect("is there");
-    let expected =
-        Subscription { description: "new words".to_owned(), updated: later, ..first.clone() };
+    let expected = Subscription {
+        description: "new words".to_owned(),
+        include_subaccounts: true,
+        updated: later,
+        ..first.clone()
+    };
     assert_eq!(described, expected);
+    let nothing = SubscriptionUpdate::default();
+    let same = store.update_subscription(sink.account, first.sid, &nothing, later).await;
+    assert_eq!(same.expect("is there").0, expected, "what is not named stays");
     assert_eq!(store.subscription_of_any(first.sid).await.expect("is there"), expected);
 
     store.delete_subscription(sink.account, first.sid).await.expect("is there");
@@ -122,7 +131,7 @@ pub(super) async fn are_private(backend: &dyn Backend) {
 
     let refusals = [
         store.subscription(other.sid, sid).await.err(),
-        store.describe_subscription(other.sid, sid, "mine", NOW).await.err(),
+        store.update_subscription(other.sid, sid, &make::reworded("mine"), NOW).await.err(),
         store.delete_subscription(other.sid, sid).await.err(),
         store.add_subscribed_event(other.sid, sid, &event, LIMIT).await.err(),
         store.pin_subscribed_event(other.sid, sid, &event).await.err(),

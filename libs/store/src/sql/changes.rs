@@ -3,7 +3,7 @@
 use millrace_domain::ConfigVersion;
 use sqlx::{AnyConnection, Row as _, any::AnyRow};
 
-use super::{Fault, SqlStore, accounts, catalogue, rows, sinks, subscriptions};
+use super::{Fault, SqlStore, accounts, api_keys, catalogue, rows, sinks, subscriptions};
 use crate::{Change, Changed, Changes, Keyring, Resource};
 
 /// How far the change log goes.
@@ -32,6 +32,7 @@ pub(super) async fn snapshot(store: &SqlStore) -> Result<(ConfigVersion, Vec<Res
     let mut read = store.read().await?;
     let version = current(&mut read).await?.version;
     let mut resources = accounts::all(&mut read, &store.keyring).await?;
+    resources.extend(api_keys::all(&mut read).await?);
     resources.extend(catalogue::all(&mut read).await?);
     resources.extend(sinks::all(&mut read, &store.keyring).await?);
     resources.extend(subscriptions::all(&mut read).await?);
@@ -101,6 +102,9 @@ pub(super) fn about(changed: &Changed) -> About {
         }
         Changed::Upserted(Resource::SchemaVersion(version)) => {
             of("schema_version", format!("{}/{}", version.schema_id, version.version), None)
+        }
+        Changed::ApiKeyDeleted(sid, account) => {
+            of("api_key", sid.to_string(), Some(account.to_string()))
         }
         Changed::SubscriptionDeleted(sid) => of("subscription", sid.to_string(), None),
         Changed::SinkForgotten(sid) => of("sink", sid.to_string(), None),

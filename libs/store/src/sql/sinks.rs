@@ -64,7 +64,7 @@ pub(super) async fn create(
     if rows::exists(write.connection(), "SELECT 1 FROM sinks WHERE sid = $1", &sid).await? {
         return Err(already_exists(sink.sid).into());
     }
-    accounts::must_exist(write.connection(), sink.account).await?;
+    accounts::must_be_open(write.connection(), sink.account).await?;
     let count = "SELECT count(*) AS n FROM sinks WHERE account = $1 AND deleted IS NULL";
     let row =
         sqlx::query(count).bind(sink.account.to_string()).fetch_one(write.connection()).await?;
@@ -241,6 +241,27 @@ pub(super) async fn delete(
         .await?;
     write.record(&Changed::Upserted(Resource::SinkTombstone(sid, account))).await?;
     write.commit().await
+}
+
+/// Deletes every sink of an account, whose subscriptions are gone; leaves tombstones.
+pub(super) async fn delete_all(
+    write: &mut Write<'_>,
+    account: AccountSid,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let deleted = sqlx::query(
+        "UPDATE sinks SET deleted = $2, updated = $2, sealed = NULL
+         WHERE account = $1 AND deleted IS NULL RETURNING sid",
+    )
+    .bind(account.to_string())
+    .bind(now.as_millis())
+    .fetch_all(write.connection())
+    .await?;
+    for row in &deleted {
+        let tombstone = Resource::SinkTombstone(rows::parsed(row, "sid")?, account);
+        write.record(&Changed::Upserted(tombstone)).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn forget(store: &SqlStore, before: Timestamp) -> Result<u64, Fault> {

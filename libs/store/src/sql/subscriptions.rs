@@ -2,7 +2,7 @@
 
 use millrace_domain::{
     AccountSid, ConfigVersion, SinkSid, SinkStatus, SubscribedEvent, Subscription, SubscriptionSid,
-    Timestamp,
+    SubscriptionUpdate, Timestamp,
 };
 use sqlx::{AnyConnection, AssertSqlSafe, Row as _, any::AnyRow};
 
@@ -16,7 +16,8 @@ use crate::{Changed, Error, Page, Resource};
 
 fn select(rest: &'static str) -> AssertSqlSafe<String> {
     AssertSqlSafe(format!(
-        "SELECT sid, account, description, sink, types, created, updated FROM subscriptions {rest}"
+        "SELECT sid, account, description, sink, types, include_subaccounts, created, updated
+         FROM subscriptions {rest}"
     ))
 }
 
@@ -27,6 +28,7 @@ fn subscription_of(row: &AnyRow) -> Result<Subscription, Fault> {
         description: row.try_get("description")?,
         sink: rows::parsed(row, "sink")?,
         types: rows::json(row, "types")?,
+        include_subaccounts: rows::number::<i64>(row, "include_subaccounts")? != 0,
         created: rows::time(row, "created")?,
         updated: rows::time(row, "updated")?,
     })
@@ -43,7 +45,7 @@ pub(super) async fn create(
     if rows::exists(write.connection(), same, &sid).await? {
         return Err(already_exists(subscription.sid).into());
     }
-    accounts::must_exist(write.connection(), subscription.account).await?;
+    accounts::must_be_open(write.connection(), subscription.account).await?;
     let (owner, sink) = (subscription.account, subscription.sink);
     if sinks::status(write.connection(), owner, sink).await? == SinkStatus::Failed {
         return Err(Error::SinkFailed.into());
@@ -60,14 +62,16 @@ pub(super) async fn create(
 
 async fn insert(write: &mut Write<'_>, subscription: &Subscription) -> Result<(), Fault> {
     sqlx::query(
-        "INSERT INTO subscriptions (sid, account, description, sink, types, created, updated)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO subscriptions
+             (sid, account, description, sink, types, include_subaccounts, created, updated)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(subscription.sid.to_string())
     .bind(subscription.account.to_string())
     .bind(subscription.description.clone())
     .bind(subscription.sink.to_string())
     .bind(rows::json_text(&subscription.types)?)
+    .bind(i64::from(subscription.include_subaccounts))
     .bind(subscription.created.as_millis())
     .bind(subscription.updated.as_millis())
     .execute(write.connection())
@@ -129,11 +133,13 @@ async fn update(
     let mut subscription = one(write.connection(), Some(account), sid).await?;
     change(&mut subscription)?;
     sqlx::query(
-        "UPDATE subscriptions SET description = $2, types = $3, updated = $4 WHERE sid = $1",
+        "UPDATE subscriptions SET description = $2, types = $3, include_subaccounts = $4, updated = $5
+         WHERE sid = $1",
     )
     .bind(sid.to_string())
     .bind(subscription.description.clone())
     .bind(rows::json_text(&subscription.types)?)
+    .bind(i64::from(subscription.include_subaccounts))
     .bind(subscription.updated.as_millis())
     .execute(write.connection())
     .await?;
@@ -141,14 +147,18 @@ async fn update(
     Ok((subscription, write.commit().await?))
 }
 
-pub(super) async fn describe(
+pub(super) async fn change(
     store: &SqlStore,
     key: (AccountSid, SubscriptionSid),
-    description: &str,
+    changes: &SubscriptionUpdate,
     now: Timestamp,
 ) -> Result<(Subscription, ConfigVersion), Fault> {
     update(store, key, |subscription| {
-        description.clone_into(&mut subscription.description);
+        if let Some(description) = &changes.description {
+            description.clone_into(&mut subscription.description);
+        }
+        subscription.include_subaccounts =
+            changes.include_subaccounts.unwrap_or(subscription.include_subaccounts);
         subscription.updated = now;
         Ok(())
     })
@@ -226,6 +236,16 @@ pub(super) async fn delete(
         .await?;
     write.record(&Changed::SubscriptionDeleted(sid)).await?;
     write.commit().await
+}
+
+/// Deletes every subscription of an account.
+pub(super) async fn delete_all(write: &mut Write<'_>, account: AccountSid) -> Result<(), Fault> {
+    let sql = "DELETE FROM subscriptions WHERE account = $1 RETURNING sid";
+    let deleted = sqlx::query(sql).bind(account.to_string()).fetch_all(write.connection()).await?;
+    for row in &deleted {
+        write.record(&Changed::SubscriptionDeleted(rows::parsed(row, "sid")?)).await?;
+    }
+    Ok(())
 }
 
 /// Every subscription.

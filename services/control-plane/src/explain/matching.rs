@@ -264,6 +264,7 @@ mod tests {
             friendly_name: String::new(),
             status,
             auth_token: Secret::new(""),
+            secondary_auth_token: None,
             created: NOW,
             updated: NOW,
         })
@@ -299,6 +300,7 @@ mod tests {
             description: String::new(),
             sink: SinkSid::from_u128(sink),
             types: types.collect(),
+            include_subaccounts: false,
             created: NOW,
             updated: NOW,
         })

@@ -2,20 +2,21 @@
 
 use std::mem;
 
-use millrace_domain::{Subscription, SubscriptionSid};
+use millrace_domain::{Subscription, SubscriptionSid, SubscriptionUpdate};
 use millrace_proto::v1::{self, subscription_service_server::SubscriptionService};
 use millrace_store::Resource;
 use tonic::{Request, Response, Status};
 
-use super::{Asked, Face, check_mask, committed, once::Named, optional_sid, required, scope, sid};
+use super::{Asked, Face, committed, once::Named, optional_sid, required, scope, sid};
 use crate::{
     auth::Caller,
-    status::Failure,
+    status::{Failure, code},
     subscriptions::{NewSubscription, Wanted},
 };
 
 /// How gRPC spells REST's fields.
-const NAMES: [(&str, &str); 3] = [
+const NAMES: [(&str, &str); 4] = [
+    ("IncludeSubaccounts", "subscription.include_subaccounts"),
     ("Description", "subscription.description"),
     ("SinkSid", "subscription.sink_sid"),
     ("Types", "subscription.types"),
@@ -81,11 +82,11 @@ impl SubscriptionService for Face {
         request: Request<v1::UpdateSubscriptionRequest>,
     ) -> Result<Response<v1::UpdateSubscriptionResponse>, Status> {
         self.within(request, |caller, request| async move {
-            check_mask(request.update_mask.as_ref())?;
             let asked = required("subscription", request.subscription)?;
             let sid = sid("subscription.sid", &asked.sid)?;
-            let described = self.app.subscriptions.describe(caller, sid, &asked.description).await;
-            let done = described.map_err(|failure| failure.spelt(&NAMES))?;
+            let update = update(&asked, request.update_mask.as_ref())?;
+            let updated = self.app.subscriptions.update(caller, sid, &update).await;
+            let done = updated.map_err(|failure| failure.spelt(&NAMES))?;
             Ok(committed(done, |subscription| v1::UpdateSubscriptionResponse {
                 subscription: Some((&subscription).into()),
             }))
@@ -178,6 +179,7 @@ impl Face {
             description: asked.description,
             sink: sid("subscription.sink_sid", &asked.sink_sid)?,
             types: types.map(|(at, event)| wanted(&place(at), event)).collect(),
+            include_subaccounts: asked.include_subaccounts,
         };
         let created = self.app.subscriptions.create(caller, new).await;
         let done = created.map_err(|failure| failure.spelt(&NAMES))?;
@@ -200,4 +202,29 @@ fn wanted(place: &str, event: v1::SubscribedEvent) -> Wanted {
         type_field: format!("{place}.type"),
         version_field: format!("{place}.schema_version"),
     }
+}
+
+/// What a mask names of a subscription; an empty one means the description.
+fn update(
+    asked: &v1::Subscription,
+    mask: Option<&prost_types::FieldMask>,
+) -> Result<SubscriptionUpdate, Failure> {
+    let paths = mask.map(|mask| mask.paths.as_slice()).unwrap_or_default();
+    let mut update = SubscriptionUpdate::default();
+    if paths.is_empty() {
+        update.description = Some(asked.description.clone());
+    }
+    for path in paths {
+        match path.as_str() {
+            "description" => update.description = Some(asked.description.clone()),
+            "include_subaccounts" => update.include_subaccounts = Some(asked.include_subaccounts),
+            _ => {
+                let message = format!(
+                    "only `description` and `include_subaccounts` can be changed, not `{path}`"
+                );
+                return Err(Failure::invalid(code::BAD_REQUEST, "update_mask", message));
+            }
+        }
+    }
+    Ok(update)
 }

@@ -231,6 +231,7 @@ mod tests {
             friendly_name: "test".to_owned(),
             status: AccountStatus::Active,
             auth_token: Secret::new("0123456789abcdef"),
+            secondary_auth_token: None,
             created: NOW,
             updated: NOW,
         };

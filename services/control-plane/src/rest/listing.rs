@@ -101,6 +101,40 @@ impl<K: FromStr + ToString + Clone + Ord> Paged<K> {
         Ok(answer(StatusCode::OK, Value::Object(body)))
     }
 
+    /// As [`Self::answer`], as the 2010 API answers it: beside the rows stand their numbers and the neighbours' URIs.
+    pub(super) async fn answer_2010<T, F, R>(
+        self,
+        place: Place<'_>,
+        list: impl Fn(Option<K>, u32) -> F,
+        key: impl Fn(&T) -> K,
+        render: R,
+    ) -> Result<Response, Failure>
+    where
+        F: Future<Output = Result<Vec<T>, Failure>>,
+        R: Fn(&T) -> Value,
+    {
+        let found = self.find(&place)?;
+        let Rows { rows, next, previous } = found.rows(list, key).await?;
+        let before = self.index.saturating_sub(1);
+        let start = self.index.saturating_mul(self.size.into());
+        let mut body = json!({
+            "page": self.index,
+            "page_size": self.size,
+            "start": start,
+            "end": start.saturating_add((rows.len() as u64).saturating_sub(1)),
+            "first_page_uri": found.url(0, None),
+            "previous_page_uri": match &previous {
+                Previous::None => None,
+                Previous::First => Some(found.url(before, None)),
+                Previous::After(key) => Some(found.url(before, Some(key))),
+            },
+            "uri": found.url(self.index, found.after.as_ref()),
+            "next_page_uri": next.map(|key| found.url(self.index.saturating_add(1), Some(&key))),
+        });
+        body[place.key] = rows.iter().map(render).collect();
+        Ok(answer(StatusCode::OK, body))
+    }
+
     /// Reads the token as one of `place` and these filters.
     fn find<'a>(&'a self, place: &'a Place<'a>) -> Result<Found<'a, K>, Failure> {
         let scope = Scope::of(place.path, place.account, self.filters().as_bytes());

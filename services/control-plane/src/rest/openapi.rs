@@ -15,7 +15,7 @@ use super::docs::{self, STYLE};
 use crate::App;
 
 /// The parts; the first has what stands above the paths.
-const PARTS: [&str; 8] = [
+const PARTS: [&str; 9] = [
     include_str!("../../openapi/root.json"),
     include_str!("../../openapi/sinks.json"),
     include_str!("../../openapi/subscriptions.json"),
@@ -24,6 +24,7 @@ const PARTS: [&str; 8] = [
     include_str!("../../openapi/events.json"),
     include_str!("../../openapi/explain.json"),
     include_str!("../../openapi/logs.json"),
+    include_str!("../../openapi/accounts.json"),
 ];
 
 /// Both forms of the description, made once.

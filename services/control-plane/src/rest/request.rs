@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{FromRequest, FromRequestParts, Path, Request},
+    extract::{FromRequest, FromRequestParts, MatchedPath, Path, Request, State},
     http::{HeaderMap, header, request::Parts, uri::Authority},
+    middleware::Next,
+    response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use millrace_domain::AccountSid;
@@ -14,31 +16,57 @@ use super::{body, form::Fields};
 use crate::{
     App,
     auth::Caller,
+    operations::{self, Takes},
     status::{About, Failure, Kind, code},
 };
 
 /// The header by which a platform key names the account it acts for.
 pub(super) const ACCOUNT_HEADER: &str = "Millrace-Account-Sid";
 
+/// Looks, before anything else is read, whether who asks may do this at all; tells what comes behind who it is.
+pub(super) async fn authorize(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let takes = path.and_then(|path| operations::of_rest(request.method(), path));
+    // What is in no table finds no caller: a method that the path has not, or an operation that nobody is let into.
+    if let Some(takes) = takes.filter(|takes| *takes != Takes::Nothing) {
+        match caller(&app, takes, request.headers()).await {
+            Ok(caller) => request.extensions_mut().insert(caller),
+            Err(failure) => return failure.into_response(),
+        };
+    }
+    next.run(request).await
+}
+
 /// Who asks; a platform key that names an account acts as that account.
+async fn caller(app: &App, takes: Takes, headers: &HeaderMap) -> Result<Caller, Failure> {
+    let authorization = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+    let caller = app.auth.authorize(authorization, takes).await?;
+    let Some(named) = headers.get(ACCOUNT_HEADER) else { return Ok(caller) };
+    let sid = named.to_str().ok().and_then(|sid| sid.parse::<AccountSid>().ok());
+    let sid = sid.ok_or_else(|| {
+        let message = "must be `AC` followed by 32 hex digits";
+        Failure::invalid(code::BAD_REQUEST, ACCOUNT_HEADER, message)
+    })?;
+    let account = caller.account(ACCOUNT_HEADER, Some(sid))?;
+    if caller == Caller::Platform {
+        let found = app.store.account(account).await;
+        found.map_err(|error| Failure::of_store(error, About::Account).at(ACCOUNT_HEADER))?;
+    }
+    Ok(Caller::Account(account))
+}
+
 impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
-        let authorization = parts.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-        let caller = app.auth.caller(authorization).await?;
-        let Some(named) = parts.headers.get(ACCOUNT_HEADER) else { return Ok(caller) };
-        let sid = named.to_str().ok().and_then(|sid| sid.parse::<AccountSid>().ok());
-        let sid = sid.ok_or_else(|| {
-            let message = "must be `AC` followed by 32 hex digits";
-            Failure::invalid(code::BAD_REQUEST, ACCOUNT_HEADER, message)
-        })?;
-        let account = caller.account(ACCOUNT_HEADER, Some(sid))?;
-        if caller == Self::Platform {
-            let found = app.store.account(account).await;
-            found.map_err(|error| Failure::of_store(error, About::Account).at(ACCOUNT_HEADER))?;
-        }
-        Ok(Self::Account(account))
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Failure> {
+        parts.extensions.get::<Self>().copied().ok_or_else(|| {
+            let (method, path) = (&parts.method, parts.uri.path());
+            operations::unlisted(&format!("{method} {path}"))
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{extract::State, http::StatusCode};
-use millrace_domain::{Subscription, SubscriptionSid};
+use millrace_domain::{Subscription, SubscriptionSid, SubscriptionUpdate};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -42,7 +42,8 @@ pub(super) async fn create(
     let description = form.required("Description", code::SUBSCRIPTION_INVALID)?.to_owned();
     let sink = form.required("SinkSid", code::SUBSCRIPTION_INVALID)?;
     let sink = sinks::parse_sid(sink).map_err(|failure| failure.at("SinkSid"))?;
-    let new = NewSubscription { description, sink, types: types(&form)? };
+    let include_subaccounts = includes(&form)?.unwrap_or_default();
+    let new = NewSubscription { description, sink, types: types(&form)?, include_subaccounts };
     let done = app.subscriptions.create(caller, new).await?;
     Ok(committed(done.version, answer(StatusCode::CREATED, render(&base, &done.value))))
 }
@@ -86,11 +87,13 @@ pub(super) async fn update(
     let sid = parse_sid(&sid)?;
     form.refuse("Filter", "is not supported: a subscription takes every event of its types")?;
     form.refuse("SinkSid", "cannot be changed: make a subscription to the other sink")?;
-    let Some(description) = form.one("Description")? else {
+    let description = form.one("Description")?.map(str::to_owned);
+    let update = SubscriptionUpdate { description, include_subaccounts: includes(&form)? };
+    if update == SubscriptionUpdate::default() {
         let subscription = app.subscriptions.fetch(caller, sid).await?;
         return Ok(answer(StatusCode::OK, render(&base, &subscription)));
-    };
-    let done = app.subscriptions.describe(caller, sid, description).await?;
+    }
+    let done = app.subscriptions.update(caller, sid, &update).await?;
     Ok(committed(done.version, answer(StatusCode::OK, render(&base, &done.value))))
 }
 
@@ -109,6 +112,21 @@ pub(super) fn parse_sid(sid: &str) -> Result<SubscriptionSid, Failure> {
         let message = format!("subscription `{sid}` does not exist");
         Failure::new(Kind::NotFound, code::SUBSCRIPTION_NOT_FOUND, message)
     })
+}
+
+/// Reads our own parameter `IncludeSubaccounts`.
+fn includes(form: &Fields) -> Result<Option<bool>, Failure> {
+    form.one("IncludeSubaccounts")?
+        .map(|word| match word {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => {
+                let message = "must be `true` or `false`";
+                let code = code::SUBSCRIPTION_INVALID;
+                Err(Failure::invalid(code, "IncludeSubaccounts", message))
+            }
+        })
+        .transpose()
 }
 
 /// Reads the values of `Types`, one JSON object each.
@@ -138,7 +156,7 @@ fn types(form: &Fields) -> Result<Vec<Wanted>, Failure> {
 
 fn render(base: &Base, subscription: &Subscription) -> Value {
     let url = format!("{}/v1/Subscriptions/{}", base.0, subscription.sid);
-    json!({
+    let mut body = json!({
         "account_sid": subscription.account,
         "sid": subscription.sid,
         "date_created": date(subscription.created),
@@ -147,5 +165,9 @@ fn render(base: &Base, subscription: &Subscription) -> Value {
         "sink_sid": subscription.sink,
         "links": { "subscribed_events": format!("{url}/SubscribedEvents") },
         "url": url,
-    })
+    });
+    if subscription.include_subaccounts {
+        body["include_subaccounts"] = true.into();
+    }
+    body
 }

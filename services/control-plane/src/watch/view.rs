@@ -36,6 +36,8 @@ impl View {
             Changed::Upserted(resource) => {
                 return self.show(resource, schemas_url).map_or(Shown::Nothing, Shown::Upsert);
             }
+            Changed::ApiKeyDeleted(..) if self == Self::Deliverer => return Shown::Nothing,
+            Changed::ApiKeyDeleted(sid, _) => Key::ApiKeySid(sid.to_string()),
             Changed::SubscriptionDeleted(_) if self == Self::Deliverer => return Shown::Nothing,
             Changed::SubscriptionDeleted(sid) => Key::SubscriptionSid(sid.to_string()),
             Changed::SinkForgotten(sid) => Key::SinkSid(sid.to_string()),
@@ -95,6 +97,10 @@ impl View {
             Self::Router => {
                 let hash = account.auth_token.sha256();
                 shown.auth_token_hash = hash.as_bytes().to_vec().into();
+                if let Some(second) = &account.secondary_auth_token {
+                    let hash = second.token.sha256();
+                    shown.secondary_auth_token_hash = hash.as_bytes().to_vec().into();
+                }
             }
             Self::Deliverer => shown.auth_token = account.auth_token.reveal().to_owned(),
         }
@@ -134,6 +140,7 @@ fn api_key(key: &ApiKey) -> ConfigApiKey {
         sid: key.sid.to_string(),
         account_sid: key.account.to_string(),
         secret_hash: key.secret_hash.as_bytes().to_vec().into(),
+        access: key.access.as_str().to_owned(),
     }
 }
 
@@ -147,6 +154,7 @@ fn subscription(subscription: Subscription) -> ConfigSubscription {
         account_sid: subscription.account.to_string(),
         sink_sid: subscription.sink.to_string(),
         types: types.collect(),
+        include_subaccounts: subscription.include_subaccounts,
     }
 }
 

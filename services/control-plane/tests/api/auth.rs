@@ -2,8 +2,9 @@
 
 use millrace_domain::{AccountSid, AccountStatus};
 use millrace_proto::v1::{
-    CreateAccountRequest, CreateApiKeyRequest, GetAccountRequest, GetSinkRequest, ListSinksRequest,
-    account_service_client::AccountServiceClient, sink_service_client::SinkServiceClient,
+    CreateAccountRequest, CreateApiKeyRequest, GetAccountRequest, GetSinkRequest, KeyAccess,
+    ListSinksRequest, account_service_client::AccountServiceClient,
+    sink_service_client::SinkServiceClient,
 };
 use reqwest::Method;
 use tonic::{Code, Request};
@@ -146,7 +147,8 @@ async fn accounts_and_api_keys_are_made_over_grpc() {
     let made = made.into_inner().account.expect("an account");
     assert_eq!((made.auth_token.len(), made.friendly_name.as_str()), (32, "Acme"));
     let own = basic(&made.sid, &made.auth_token);
-    let request = with_authorization(CreateApiKeyRequest::default(), &own);
+    let main = CreateApiKeyRequest { access: KeyAccess::Main.into(), ..Default::default() };
+    let request = with_authorization(main, &own);
     let key = accounts.create_api_key(request).await.expect("a new key").into_inner();
     let key = key.api_key.expect("a key");
     let by_key = basic(&key.sid, &key.secret);
@@ -176,15 +178,19 @@ async fn accounts_and_api_keys_are_made_over_grpc() {
         accounts.create_account(platform(weak)).await.map_err(code).err(),
         Some(Code::InvalidArgument)
     );
-    let request = with_authorization(CreateAccountRequest::default(), &own);
+    let given = CreateAccountRequest { sid: child.clone(), ..Default::default() };
     assert_eq!(
-        accounts.create_account(request).await.map_err(code).err(),
-        Some(Code::PermissionDenied)
+        accounts.create_account(with_authorization(given, &own)).await.map_err(code).err(),
+        Some(Code::PermissionDenied),
+        "only the platform says what an account is known by"
     );
     let request = with_authorization(GetAccountRequest { sid: child }, &own);
+    let got = accounts.get_account(request).await.expect("its own subaccount").into_inner();
+    assert_eq!(got.account.expect("an account").parent_sid, made.sid);
+    let stranger = GetAccountRequest { sid: it.account.to_string() };
     assert_eq!(
-        accounts.get_account(request).await.map_err(code).err(),
-        Some(Code::PermissionDenied)
+        accounts.get_account(with_authorization(stranger, &own)).await.map_err(code).err(),
+        Some(Code::NotFound)
     );
     let mut sinks = SinkServiceClient::new(it.channel().await);
     let request = with_authorization(GetSinkRequest { sid: it.sink().await }, &own);

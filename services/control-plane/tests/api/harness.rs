@@ -113,6 +113,7 @@ impl Harness {
             friendly_name: "test".to_owned(),
             status,
             auth_token: Secret::new(TOKEN),
+            secondary_auth_token: None,
             created: Timestamp::from_millis(0),
             updated: Timestamp::from_millis(0),
         };

@@ -1,5 +1,6 @@
 //! Both faces over real sockets and a real SQLite store.
 
+mod accounts;
 mod audit;
 mod auth;
 mod body;
@@ -9,6 +10,7 @@ mod explain;
 mod grpc;
 mod harness;
 mod logs;
+mod matrix;
 mod news;
 mod openapi;
 mod paging;
