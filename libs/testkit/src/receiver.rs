@@ -241,7 +241,8 @@ impl Receiver {
     fn summary(&self) -> String {
         format!(
             "so far {} requests on {} connections, {} ids, {} of them accepted, {} repeats",
-            self.state().requests.len(),
+            // Of each by itself: what is locked in a list of arguments stays locked to its end.
+            self.requests().len(),
             self.connections(),
             self.ids().len(),
             self.accepted(),

@@ -11,7 +11,7 @@ use crate::{parcel::Source, tenure::Tenure};
 /// How far beyond its bound a reader may have read.
 const READ_BYTES: usize = 8 * 1024 * 1024;
 /// Suspects that stand back for the others; with more, one is run at once.
-const ASIDE_MAX: usize = 64;
+const ASIDE_MAX: usize = 512;
 /// Bytes of them.
 const ASIDE_BYTES: usize = 4 * 1024 * 1024;
 
