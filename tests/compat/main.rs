@@ -3,4 +3,5 @@
 mod client;
 mod openapi;
 mod sdk;
+mod segment;
 mod tool;

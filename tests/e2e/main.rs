@@ -14,6 +14,8 @@ mod refuses_settings;
 mod retries;
 mod room;
 mod shutdown;
+mod sink_tests;
+mod sink_types;
 mod status;
 
 use millrace_tests::arrivals;

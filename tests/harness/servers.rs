@@ -266,6 +266,7 @@ impl Plan {
         let of_resources = |name: &str| name.starts_with("limits.") || name.starts_with("rest.");
         let concerns = |name: &str| match kind {
             _ if name.starts_with("queue.") => true,
+            Kind::ControlPlane | Kind::Deliverer(_) if name.starts_with("sinks.") => true,
             Kind::ControlPlane => of_resources(name),
             Kind::Deliverer(_) => !of_resources(name),
             Kind::Router(_) => false,

@@ -12,6 +12,7 @@
 //! | mark: what an event is known again by | [`mark`] |
 //! | when an account is told of problems | [`error_group`] |
 //! | what a request is signed with | [`signature`] |
+//! | whom an event is about | [`identity`] |
 //! | names of streams and roles of AWS | [`arn`] |
 //! | which addresses may be delivered to | [`destination`] |
 //! | the version of a configuration | [`version`] |
@@ -25,6 +26,7 @@ pub mod breaker;
 pub mod destination;
 pub mod error_group;
 pub mod event;
+pub mod identity;
 pub mod mark;
 pub mod matching;
 pub mod outcome;

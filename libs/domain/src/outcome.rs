@@ -66,6 +66,41 @@ impl Reason {
         }
     }
 
+    /// What the owner of a sink can do about it, as a sentence.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Throttled => {
+                "The sink asks to slow down: raise its limits, or set `RateLimit` of the sink."
+            }
+            Self::Refused => {
+                "The sink answered that it cannot take events now: look at its own logs."
+            }
+            Self::Rejected => {
+                "The sink refuses such events for good: check its URL, what it expects, and its credentials."
+            }
+            Self::Connect => {
+                "There is no connection: check the host's name, its port, its firewall and its certificate."
+            }
+            Self::Timeout => {
+                "The answer came too late: have the sink answer first and work afterwards."
+            }
+            Self::Configuration => {
+                "No request can be made of this configuration and event: correct the configuration."
+            }
+            Self::Setup => {
+                "The sink takes nothing as it is set up: check its key, its permissions and that it exists."
+            }
+            Self::Write => "The sink failed to write: look at the state of the service behind it.",
+            Self::AssumeRole => {
+                "The role cannot be assumed: check its trust policy, its external id, and whom it trusts."
+            }
+            Self::Shards => {
+                "The shards of the stream cannot be listed: let the role do `kinesis:ListShards`."
+            }
+            Self::Stream => "The stream's ARN names no region or stream: correct it.",
+        }
+    }
+
     /// Whether a failure for this reason counts against the sink's health.
     pub fn feeds_breaker(self) -> bool {
         !matches!(self, Self::Throttled | Self::Rejected | Self::Configuration | Self::Stream)

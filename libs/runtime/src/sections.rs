@@ -9,7 +9,9 @@ use crate::config::MaskedSecret;
 
 mod sinks;
 
-pub use self::sinks::{FileSettings, KinesisSettings, SegmentSettings, SinksSettings};
+pub use self::sinks::{
+    CloudEventsSettings, FileSettings, KinesisSettings, SegmentSettings, SinksSettings,
+};
 
 /// Fewest characters of `internal.token`: 128 bits in Base64.
 const INTERNAL_TOKEN_MIN_CHARS: usize = 22;

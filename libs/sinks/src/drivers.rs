@@ -10,15 +10,35 @@ use millrace_domain::{
 
 use crate::{
     Attempt, BatchLimits, Delivery, Driver, SinkSpec,
-    http::{HttpOptions, SetupError},
+    cloudevents::CloudEvents,
+    file::{File, FileOptions},
+    http::{HttpClient, HttpOptions, SetupError},
+    segment::{Segment, SegmentOptions},
     webhook::Webhook,
 };
 
 /// How sinks are spoken to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// All that is HTTP.
     pub http: HttpOptions,
+    /// Where Segment is.
+    pub segment: SegmentOptions,
+    /// Where files are; none: there are no such sinks.
+    pub file: Option<FileOptions>,
+    /// What receivers of CloudEvents are told that events come from: visible ASCII.
+    pub origin: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            http: HttpOptions::default(),
+            segment: SegmentOptions::default(),
+            file: None,
+            origin: "millrace".to_owned(),
+        }
+    }
 }
 
 /// One driver for each type of sink, made once a process: drivers hold the connections.
@@ -34,8 +54,20 @@ impl Drivers {
     /// # Errors
     /// [`SetupError`] if the options cannot be used.
     pub fn new(options: &Options) -> Result<Self, SetupError> {
-        let drivers = Self::of_one(Arc::new(Unbuilt));
-        Ok(drivers.with(SinkType::Webhook, Arc::new(Webhook::new(&options.http)?)))
+        // One client: whatever speaks HTTP shares its connections.
+        let http = Arc::new(HttpClient::new(&options.http)?);
+        let segment = Segment::new(Arc::clone(&http), &options.segment)?;
+        let cloudevents = CloudEvents::new(Arc::clone(&http), &options.origin);
+        let drivers = Self::of_one(Arc::new(Unbuilt))
+            .with(SinkType::Webhook, Arc::new(Webhook::new(http)))
+            .with(SinkType::Segment, Arc::new(segment))
+            .with(SinkType::CloudEvents, Arc::new(cloudevents));
+        Ok(match options.file.clone() {
+            Some(file) => {
+                drivers.with(SinkType::File, Arc::new(File::new(file, options.http.deadline)))
+            }
+            None => drivers,
+        })
     }
 
     /// The same driver for every type: for tests, which script what sinks answer.

@@ -69,25 +69,55 @@ impl GuardedConnector {
     }
 
     async fn connect(self, uri: Uri) -> Result<TokioIo<TcpStream>, ConnectError> {
+        let deadline = Instant::now() + self.limit;
+        let (host, port) = self.place(&uri)?;
+        let vetted = self.vetted(host, port, deadline).await?;
+        Ok(TokioIo::new(self.reach(host, vetted, deadline).await?))
+    }
+
+    /// Host and port of a URL whose scheme is allowed.
+    pub(crate) fn place<'a>(&self, uri: &'a Uri) -> Result<(&'a str, u16), ConnectError> {
         let port = match (uri.scheme_str(), uri.port_u16()) {
             (Some("http"), _) if !self.policy.allow_http => return Err(ConnectError::Scheme),
             (_, Some(port)) => port,
             (Some("http"), None) => 80,
             _ => 443,
         };
-        let host = host_of(&uri).ok_or(ConnectError::Host)?;
-        let deadline = Instant::now() + self.limit;
+        Ok((host_of(uri).ok_or(ConnectError::Host)?, port))
+    }
+
+    /// The addresses of `host` that may be connected to; there is at least one.
+    pub(crate) async fn vetted(
+        &self,
+        host: &str,
+        port: u16,
+        deadline: Instant,
+    ) -> Result<Vec<SocketAddr>, ConnectError> {
         let late = || ConnectError::Timeout { host: host.to_owned(), limit: self.limit };
         let resolved =
             timeout_at(deadline, self.resolve(host, port)).await.map_err(|_| late())??;
         let vetted = resolved.into_iter().filter(|address| self.policy.allows(address.ip()));
-        let stream = first_to_accept(vetted.take(ADDRESSES_TRIED).collect(), deadline, host).await;
-        let stream = stream?.ok_or_else(late)?;
+        let vetted: Vec<_> = vetted.take(ADDRESSES_TRIED).collect();
+        if vetted.is_empty() {
+            return Err(ConnectError::Forbidden { host: host.to_owned() });
+        }
+        Ok(vetted)
+    }
+
+    /// A connection to the first of `vetted` that takes one.
+    pub(crate) async fn reach(
+        &self,
+        host: &str,
+        vetted: Vec<SocketAddr>,
+        deadline: Instant,
+    ) -> Result<TcpStream, ConnectError> {
+        let late = || ConnectError::Timeout { host: host.to_owned(), limit: self.limit };
+        let stream = first_to_accept(vetted, deadline, host).await?.ok_or_else(late)?;
         // Without this a request that is written in two parts waits for the acknowledgement of the first.
         stream
             .set_nodelay(true)
             .map_err(|source| ConnectError::Connect { host: host.to_owned(), source })?;
-        Ok(TokioIo::new(stream))
+        Ok(stream)
     }
 
     async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
@@ -171,9 +201,6 @@ async fn first_to_accept(
     deadline: Instant,
     host: &str,
 ) -> Result<Option<TcpStream>, ConnectError> {
-    if addresses.is_empty() {
-        return Err(ConnectError::Forbidden { host: host.to_owned() });
-    }
     let mut refused = None;
     for (tried, address) in (0u32..).zip(&addresses) {
         let now = Instant::now();

@@ -2,11 +2,15 @@
 //! last byte of the answer, an answer of bounded size. Redirects are never followed.
 
 mod answer;
+mod body;
+pub(crate) mod head;
+mod look;
+mod verdict;
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderValue, Request, StatusCode};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
@@ -17,9 +21,10 @@ use hyper_util::{
 use millrace_domain::destination::DestinationPolicy;
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
 
-pub(crate) use self::answer::retry_after;
 pub use self::answer::text;
+pub(crate) use self::{answer::retry_after, body::Body, verdict::Verdict};
 use crate::guard::{Bounded, GuardedConnector};
 
 /// Most bytes of an answer's body that are read; what is longer costs its connection.
@@ -63,6 +68,9 @@ pub enum SetupError {
     /// One of the extra roots is no certificate of an authority.
     #[error("cannot trust an extra root certificate")]
     Root(#[source] rustls::Error),
+    /// The endpoint of a service is no URL.
+    #[error("`{0}` is no URL")]
+    Endpoint(String),
 }
 
 /// What an exchange came to.
@@ -81,6 +89,7 @@ pub(crate) enum Exchange {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) retry_after: Option<HeaderValue>,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
@@ -97,21 +106,32 @@ pub(crate) enum Failure {
 
 type Connector = Bounded<HttpsConnector<GuardedConnector>>;
 
-/// Sends requests whose body is `B`.
-pub(crate) struct HttpClient<B> {
-    client: Client<Connector, Full<B>>,
+/// A request ready to be sent.
+pub(crate) struct Rendered {
+    pub(crate) request: Request<Full<Body>>,
+    /// What the request carries that no text for people may show.
+    pub(crate) secrets: Vec<String>,
+}
+
+/// Sends requests.
+pub(crate) struct HttpClient {
+    client: Client<Connector, Full<Body>>,
+    guard: GuardedConnector,
+    tls: TlsConnector,
+    connect_timeout: Duration,
     deadline: Duration,
 }
 
-impl<B: Buf + Send + 'static> HttpClient<B> {
+impl HttpClient {
     /// Makes a client with a pool of its own.
     ///
     /// # Errors
     /// [`SetupError::Root`] if an extra root cannot be trusted.
     pub(crate) fn new(options: &HttpOptions) -> Result<Self, SetupError> {
         let guard = GuardedConnector::new(options.policy.clone(), options.connect_timeout);
+        let config = tls(&options.extra_roots)?;
         let connector = Bounded {
-            inner: HttpsConnector::from((guard, tls(&options.extra_roots)?)),
+            inner: HttpsConnector::from((guard.clone(), config.clone())),
             limit: options.connect_timeout,
         };
         // A request on a reused connection is sent again only if not a byte of it was written before the peer closed.
@@ -122,11 +142,13 @@ impl<B: Buf + Send + 'static> HttpClient<B> {
             .http1_max_buf_size(HEAD_MAX_BYTES)
             .retry_canceled_requests(true)
             .build(connector);
-        Ok(Self { client, deadline: options.deadline })
+        let (connect_timeout, deadline) = (options.connect_timeout, options.deadline);
+        let tls = TlsConnector::from(Arc::new(config));
+        Ok(Self { client, guard, tls, connect_timeout, deadline })
     }
 
     /// Sends `request` and reads its answer, within the deadline. Dropping the future closes the connection.
-    pub(crate) async fn send(&self, request: Request<Full<B>>) -> Exchange {
+    pub(crate) async fn send(&self, request: Request<Full<Body>>) -> Exchange {
         let deadline = Instant::now() + self.deadline;
         let response = match timeout_at(deadline, self.client.request(request)).await {
             Ok(Ok(response)) => response,
@@ -139,6 +161,7 @@ impl<B: Buf + Send + 'static> HttpClient<B> {
         let answer = Answer {
             status: head.status,
             retry_after: head.headers.get(http::header::RETRY_AFTER).cloned(),
+            headers: head.headers,
             body: read.freeze(),
         };
         match ended {

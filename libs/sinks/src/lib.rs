@@ -3,24 +3,33 @@
 //! A driver renders, sends and classifies. When to send, how often, and what to do with what failed is the
 //! deliverer's business. No driver logs a secret, a payload or a URL's userinfo.
 
+mod cloudevents;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod drivers;
+mod envelope;
 mod examine;
+mod file;
 mod guard;
 mod http;
+mod segment;
 mod webhook;
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use millrace_domain::{
-    AccountSid, Secret, SinkConfiguration, SinkDelivery, SinkSid, outcome::Outcome, sink::Headers,
+    AccountSid, Secret, SinkConfiguration, SinkDelivery, SinkSid, identity::Identities,
+    outcome::Outcome, sink::Headers,
 };
 
 pub use self::{
     drivers::{Drivers, Options},
     examine::{Examination, Step},
+    file::FileOptions,
     http::{HttpOptions, SetupError, text as clean_text},
+    segment::SegmentOptions,
 };
 
 /// What a driver has to know of a sink.
@@ -40,6 +49,8 @@ pub struct SinkSpec {
     pub auth_token: Secret,
     /// Standard Webhooks secret of the sink.
     pub signing_secret: Secret,
+    /// Whom events are about, by their schema: for types of sink that keep events by person.
+    pub identities: Arc<Identities>,
 }
 
 /// An event to deliver. `Debug` shows no payload.

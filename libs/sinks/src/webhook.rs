@@ -1,21 +1,17 @@
 //! Webhooks: a JSON array of CloudEvents by `POST`, or one event in the query by `GET`; signed twice, sent once.
 
-mod body;
 mod query;
 mod request;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use millrace_domain::{
-    SinkConfiguration,
-    outcome::{Outcome, Reason, of_status},
-    sink::WebhookMethod,
-};
+use millrace_domain::{SinkConfiguration, sink::WebhookMethod};
 use tokio::time::Instant;
 
-use self::{body::JsonArray, request::Rendered};
 use crate::{
-    Attempt, BatchLimits, Delivery, Driver, SinkSpec,
-    http::{self, Answer, Exchange, Failure, HttpClient, HttpOptions, SetupError},
+    Attempt, BatchLimits, Delivery, Driver, Examination, SinkSpec,
+    http::{HttpClient, Rendered, Verdict},
 };
 
 /// Most bytes of a batch of events (Twilio Event Streams, `batch_events`: 64 kB), brackets and commas included.
@@ -25,16 +21,12 @@ const BATCH_EVENTS: usize = 1_000;
 
 /// Delivers to webhooks.
 pub(crate) struct Webhook {
-    http: HttpClient<JsonArray>,
+    http: Arc<HttpClient>,
 }
 
 impl Webhook {
-    /// A driver with connections of its own.
-    ///
-    /// # Errors
-    /// [`SetupError`] if the options cannot be used.
-    pub(crate) fn new(options: &HttpOptions) -> Result<Self, SetupError> {
-        Ok(Self { http: HttpClient::new(options)? })
+    pub(crate) fn new(http: Arc<HttpClient>) -> Self {
+        Self { http }
     }
 }
 
@@ -56,72 +48,19 @@ impl Driver for Webhook {
         let started = Instant::now();
         let verdict = match request::render(sink, batch, now_seconds) {
             Ok(Rendered { request, secrets }) => {
-                judge(self.http.send(request).await, &secrets, now_seconds)
+                Verdict::of(self.http.send(request).await, &secrets, now_seconds)
             }
-            Err(detail) => Verdict {
-                outcome: Outcome::Discard { reason: Reason::Configuration },
-                http_status: None,
-                detail,
-            },
+            Err(detail) => Verdict::unusable(detail),
         };
-        Attempt {
-            outcomes: vec![verdict.outcome; batch.len()],
-            http_status: verdict.http_status,
-            duration: started.elapsed(),
-            detail: verdict.detail,
-        }
+        verdict.for_all(batch, started)
     }
-}
 
-/// What an exchange means for all events of its batch.
-struct Verdict {
-    outcome: Outcome,
-    http_status: Option<u16>,
-    detail: String,
-}
-
-fn judge(exchange: Exchange, secrets: &[String], now_seconds: i64) -> Verdict {
-    let clean = |text: &[u8]| http::text(text, secrets);
-    match exchange {
-        Exchange::Answered(answer) => Verdict {
-            outcome: by_status(&answer, now_seconds),
-            http_status: Some(answer.status.as_u16()),
-            detail: clean(&answer.body),
-        },
-        Exchange::CutShort(answer, failure) => {
-            let (reason, text) = of_failure(failure);
-            // An answer that did not end is no verdict, neither good nor bad; but it may ask for a wait.
-            let outcome = match by_status(&answer, now_seconds) {
-                Outcome::Retry { reason: Reason::Throttled, after } => {
-                    Outcome::Retry { reason: Reason::Throttled, after }
-                }
-                Outcome::Retry { after, .. } => Outcome::Retry { reason, after },
-                Outcome::Delivered | Outcome::Discard { .. } => {
-                    Outcome::Retry { reason, after: None }
-                }
-            };
-            let http_status = Some(answer.status.as_u16());
-            Verdict { outcome, http_status, detail: clean(text.as_bytes()) }
-        }
-        Exchange::Failed(failure) => {
-            let (reason, text) = of_failure(failure);
-            let outcome = Outcome::Retry { reason, after: None };
-            Verdict { outcome, http_status: None, detail: clean(text.as_bytes()) }
-        }
-    }
-}
-
-/// The outcome by the status; `Retry-After` counts where RFC 6585 and RFC 9110 give it for a service that is busy.
-fn by_status(answer: &Answer, now_seconds: i64) -> Outcome {
-    let status = answer.status.as_u16();
-    let asked = answer.retry_after.as_ref().filter(|_| matches!(status, 429 | 503));
-    of_status(status, asked.and_then(|value| http::retry_after(value, now_seconds)))
-}
-
-fn of_failure(failure: Failure) -> (Reason, String) {
-    match failure {
-        Failure::Connect(text) => (Reason::Connect, text),
-        Failure::Malformed(text) => (Reason::Refused, text),
-        Failure::Timeout(text) => (Reason::Timeout, text),
+    async fn examine(&self, sink: &SinkSpec, event: &Delivery, now_seconds: i64) -> Examination {
+        let batch = std::slice::from_ref(event);
+        let steps = match request::render(sink, batch, now_seconds) {
+            Ok(rendered) => self.http.look(rendered.request.uri(), &rendered.secrets).await,
+            Err(_) => Vec::new(),
+        };
+        Examination { steps, attempt: self.deliver(sink, batch, now_seconds).await }
     }
 }

@@ -9,5 +9,6 @@ pub mod postgres;
 pub mod python;
 pub mod receiver;
 pub mod redis;
+pub mod segment;
 
 pub use eventually::eventually;

@@ -46,6 +46,9 @@ pub struct Receiver {
     running: JoinSet<()>,
 }
 
+/// Says how to answer a request, by what is in it.
+type Judge = Arc<dyn Fn(&Request) -> Answer + Send + Sync>;
+
 /// What the connections and the test share.
 struct Shared {
     state: Mutex<State>,
@@ -56,6 +59,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     answers: HashMap<String, VecDeque<Answer>>,
+    judges: HashMap<String, Judge>,
     /// Answers to requests that carry an event, whatever their path.
     culprits: HashMap<String, Answer>,
     keys: HashMap<String, signature::Keys>,
@@ -133,6 +137,13 @@ impl Receiver {
     /// Answers the next requests to `path` with one of `answers` each, and all after them with the last.
     pub fn answers(&self, path: &str, answers: impl IntoIterator<Item = Answer>) {
         self.state().answers.insert(path.to_owned(), answers.into_iter().collect());
+    }
+
+    /// Answers every request to `path` as `judge` says, from now on, unless [`Receiver::answers`] said something.
+    pub fn judge(&self, path: &str, judge: impl Fn(&Request) -> Answer + Send + Sync + 'static) {
+        let mut state = self.state();
+        state.answers.remove(path);
+        state.judges.insert(path.to_owned(), Arc::new(judge));
     }
 
     /// Answers every request that carries event `id` so, from now on, whatever else is said of its path.
@@ -290,7 +301,7 @@ impl Shared {
         let answer = match state.answers.get_mut(request.path()) {
             Some(answers) if answers.len() > 1 => answers.pop_front(),
             Some(answers) => answers.front().cloned(),
-            None => None,
+            None => state.judges.get(request.path()).map(|judge| judge(&request)),
         };
         let answer = culprit.or(answer).unwrap_or_else(Answer::ok);
         request.status = answer.promised_status();

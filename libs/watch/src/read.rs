@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use millrace_domain::{
     AccountStatus, ApiKeySid, KeyAccess, Secret, SinkDelivery, SinkSid, SubscribedEvent,
     Subscription, Timestamp,
+    identity::Identity,
     projection::Projection,
     schema::EventTypeStatus,
     secret::SecretHash,
@@ -104,6 +105,12 @@ pub(crate) fn event_type(wire: &ConfigEventType) -> Option<EventType> {
         _ => return None,
     };
     Some(EventType { schema_id: wire.schema_id.clone(), status })
+}
+
+/// What names whom events of a version are about.
+pub(crate) fn identity(wire: &ConfigSchemaVersion) -> (String, Identity) {
+    let ConfigSchemaVersion { dataschema, identity_property, identity_type, .. } = wire.clone();
+    (dataschema, Identity { property: identity_property, kind: identity_type })
 }
 
 /// A version whose document is empty or unreadable is one whose fields are not known: projection to it keeps all.

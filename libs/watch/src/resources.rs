@@ -7,6 +7,8 @@ use millrace_domain::{
     projection::Projection, schema::EventTypeStatus, secret::SecretHash, sink::Headers,
 };
 
+use millrace_proto::internal::ConfigSink;
+
 /// An account.
 #[derive(Clone, Debug)]
 pub struct Account {
@@ -70,6 +72,16 @@ pub struct LiveSink {
     pub delivery: SinkDelivery,
     /// Standard Webhooks secret, `whsec_…`.
     pub signing_secret: Secret,
+}
+
+impl LiveSink {
+    /// Reads the wire's sink of the deliverer's view; `None`: a tombstone, or one that cannot be read.
+    pub fn of_wire(wire: &ConfigSink) -> Option<Self> {
+        match crate::read::sink(wire)?.1 {
+            Sink::Live(live) => Some(Arc::unwrap_or_clone(live)),
+            Sink::Deleted { .. } => None,
+        }
+    }
 }
 
 /// An event type; router's view.

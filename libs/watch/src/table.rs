@@ -7,6 +7,7 @@ use std::{
 
 use millrace_domain::{
     AccountSid, AccountStatus, ApiKeySid, ConfigVersion, SinkSid, Subscription, SubscriptionSid,
+    identity::Identities,
     matching::{MatchTable, Origin, Route},
     secret::SecretHash,
 };
@@ -37,6 +38,7 @@ pub struct Configuration {
     tables: Sharded<AccountSid, Arc<MatchTable>>,
     event_types: Arc<HashMap<String, EventType>>,
     schemas: Arc<HashMap<String, Schema>>,
+    identities: Arc<Identities>,
 }
 
 impl Configuration {
@@ -53,6 +55,7 @@ impl Configuration {
             tables: Sharded::default(),
             event_types: Arc::default(),
             schemas: Arc::default(),
+            identities: Arc::default(),
         }
     }
 
@@ -126,6 +129,11 @@ impl Configuration {
         self.event_types.get(name)
     }
 
+    /// Whom events are about; deliverer's view.
+    pub fn identities(&self) -> &Arc<Identities> {
+        &self.identities
+    }
+
     /// A schema.
     pub fn schema(&self, id: &str) -> Option<&Schema> {
         self.schemas.get(id)
@@ -185,6 +193,10 @@ impl Configuration {
                 Arc::make_mut(&mut self.event_types).insert(wire.r#type, event_type);
             }
             Kind::SchemaVersion(wire) => {
+                if !wire.identity_property.is_empty() {
+                    let (dataschema, identity) = read::identity(&wire);
+                    Arc::make_mut(&mut self.identities).set(dataschema, Some(identity));
+                }
                 let version = Arc::new(read::schema_version(&wire)?);
                 let schema = Arc::make_mut(&mut self.schemas).entry(wire.schema_id).or_default();
                 schema.versions.insert(wire.version, version);
@@ -352,6 +364,7 @@ mod tests {
                 version,
                 dataschema: format!("https://s/S/{version}"),
                 document: document.to_owned(),
+                ..ConfigSchemaVersion::default()
             }))
         };
         let sink = |n, deleted| {

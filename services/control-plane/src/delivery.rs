@@ -5,12 +5,17 @@ use std::time::Duration;
 use millrace_domain::{AccountSid, Partition, SinkSid};
 use millrace_proto::{
     internal::{
-        GetSinkStatusRequest, GetSinkStatusResponse, delivery_service_client::DeliveryServiceClient,
+        GetSinkStatusRequest, GetSinkStatusResponse, TestSinkRequest,
+        delivery_service_client::DeliveryServiceClient,
     },
     v1,
 };
 use millrace_runtime::config::MaskedSecret;
-use tonic::{Code, Request, metadata::AsciiMetadataValue, transport::Endpoint};
+use tonic::{
+    Code, Request,
+    metadata::AsciiMetadataValue,
+    transport::{Channel, Endpoint},
+};
 
 use crate::{
     queue::QueueHandle,
@@ -21,8 +26,13 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest wait for its answer.
 const TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest wait for a test: it is bounded by the deliverer.
+const TEST_TIMEOUT: Duration = Duration::from_secs(13);
 /// Owners asked before it is given up: a partition may move between looking its owner up and asking it.
 const OWNERS_ASKED: usize = 2;
+
+/// Partitions whose owners are looked up for a test where that of the sink's has none.
+const OWNERS_LOOKED_UP: usize = 16;
 
 /// The deliverers, as the queue tells where they are.
 #[derive(Clone)]
@@ -76,27 +86,75 @@ impl Deliverers {
         partition: Partition,
         sink: SinkSid,
     ) -> Result<Option<GetSinkStatusResponse>, Failure> {
-        let silent = |error: &(dyn std::error::Error + 'static)| {
-            tracing::warn!(address, error, "a deliverer does not say how a sink does");
-            away("the deliverer that serves this sink does not answer")
-        };
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
-            .map_err(|error| silent(&error))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT);
-        let channel = endpoint.connect().await.map_err(|error| silent(&error))?;
         let message =
             GetSinkStatusRequest { partition: u32::from(partition.0), sink_sid: sink.to_string() };
-        let mut request = Request::new(message);
-        let bearer = format!("Bearer {}", self.token.reveal());
-        let bearer = AsciiMetadataValue::try_from(bearer).map_err(|error| silent(&error))?;
-        request.metadata_mut().insert("authorization", bearer);
-        match DeliveryServiceClient::new(channel).get_sink_status(request).await {
+        let request = self.authorized(message, address)?;
+        match self.client(address, TIMEOUT).await?.get_sink_status(request).await {
             Ok(answer) => Ok(Some(answer.into_inner())),
             Err(status) if status.code() == Code::FailedPrecondition => Ok(None),
-            Err(status) => Err(silent(&status)),
+            Err(status) => Err(silent(address, &status)),
         }
     }
+
+    /// Has a sink of `account` tested: by the owner of its partition, else by the owner of another. UNAVAILABLE where there is
+    /// none that answers.
+    pub(crate) async fn test(
+        &self,
+        account: AccountSid,
+        message: TestSinkRequest,
+    ) -> Result<v1::SinkTest, Failure> {
+        let queue = self.queue.get()?;
+        let home = Partition::home_of(account, self.partitions);
+        let others = (0..self.partitions).map(Partition).filter(|other| *other != home);
+        for partition in std::iter::once(home).chain(others.take(OWNERS_LOOKED_UP)) {
+            let owner = queue.owner_of(partition).await.map_err(|error| {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "cannot look up a deliverer for a test");
+                away("the queue does not answer")
+            })?;
+            // Before it has the message another may be asked; after that the sink may have the event.
+            let Some(address) = owner else { continue };
+            let Ok(mut client) = self.client(&address, TEST_TIMEOUT).await else { continue };
+            let request = self.authorized(message, &address)?;
+            return match client.test_sink(request).await {
+                Ok(answer) => Ok(answer.into_inner().test.unwrap_or_default()),
+                Err(status) if status.code() == Code::ResourceExhausted => {
+                    Err(Failure::new(Kind::NoRoom, code::NO_ROOM, status.message()))
+                }
+                Err(status) => Err(silent(&address, &status)),
+            };
+        }
+        Err(away("no deliverer answers"))
+    }
+
+    async fn client(
+        &self,
+        address: &str,
+        timeout: Duration,
+    ) -> Result<DeliveryServiceClient<Channel>, Failure> {
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|error| silent(address, &error))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(timeout);
+        let channel = endpoint.connect().await.map_err(|error| silent(address, &error))?;
+        Ok(DeliveryServiceClient::new(channel))
+    }
+
+    /// A request with the token that the services share.
+    fn authorized<T>(&self, message: T, address: &str) -> Result<Request<T>, Failure> {
+        let mut request = Request::new(message);
+        let bearer = format!("Bearer {}", self.token.reveal());
+        let bearer =
+            AsciiMetadataValue::try_from(bearer).map_err(|error| silent(address, &error))?;
+        request.metadata_mut().insert("authorization", bearer);
+        Ok(request)
+    }
+}
+
+/// A deliverer that does not answer as it should.
+fn silent(address: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
+    tracing::warn!(address, error, "a deliverer does not say how a sink does");
+    away("the deliverer that serves this sink does not answer")
 }
 
 /// UNAVAILABLE, and why.

@@ -163,6 +163,8 @@ pub async fn build(
             policy: checked.policy,
             limit: settings.limits.sinks_per_account,
             files: settings.sinks.file.root().is_some(),
+            schemas_url: Arc::clone(&schemas_url),
+            trials: sinks::Trials::default(),
             deliverers,
             news,
         },

@@ -107,6 +107,7 @@ pub const GRPC: &[(&str, Takes)] = &[
     ("/millrace.v1.SinkService/CreateSink", WRITE),
     ("/millrace.v1.SinkService/GetSink", READ),
     ("/millrace.v1.SinkService/GetSinkStatus", READ),
+    ("/millrace.v1.SinkService/TestSink", WRITE),
     ("/millrace.v1.SinkService/ListSinks", READ),
     ("/millrace.v1.SinkService/UpdateSink", WRITE),
     ("/millrace.v1.SinkService/DeleteSink", WRITE),

@@ -23,6 +23,10 @@ use crate::{
     status::{About, Failure, code},
 };
 
+mod trial;
+
+pub(crate) use self::trial::Trials;
+
 /// What a new sink is made of.
 #[derive(Debug)]
 pub(crate) struct NewSink {
@@ -42,6 +46,10 @@ pub(crate) struct Sinks {
     pub(crate) limit: u32,
     /// Whether the operator has a place for files.
     pub(crate) files: bool,
+    /// What the URI in `dataschema` starts with.
+    pub(crate) schemas_url: Arc<str>,
+    /// When accounts last had tests.
+    pub(crate) trials: Trials,
     pub(crate) deliverers: Deliverers,
     /// Where news of sinks is told.
     pub(crate) news: mpsc::Sender<Announcement>,

@@ -1,7 +1,7 @@
 //! One mapping of what went wrong to both faces: gRPC's status with field violations, REST's numbered error.
 //!
-//! The numbers are those of Twilio's error dictionary (<https://www.twilio.com/docs/api/errors>), except [`code::SUBSCRIPTION_LIMIT`]
-//! and [`code::NOT_BUILT`], for which the dictionary has none.
+//! The numbers are those of Twilio's error dictionary (<https://www.twilio.com/docs/api/errors>), except [`code::SUBSCRIPTION_LIMIT`],
+//! for which the dictionary has none.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -41,8 +41,6 @@ pub(crate) mod code {
     pub(crate) const NO_ROOM: u32 = 20429;
     /// Our fault.
     pub(crate) const INTERNAL: u32 = 20500;
-    /// Known to `events/v1` and not built yet; a number of our own.
-    pub(crate) const NOT_BUILT: u32 = 20501;
     /// Not now.
     pub(crate) const UNAVAILABLE: u32 = 20503;
     /// A sink could not be created.
@@ -93,7 +91,6 @@ pub(crate) enum Kind {
     FailedPrecondition,
     LimitReached,
     NoRoom,
-    NotBuilt,
     Unavailable,
     Internal,
 }
@@ -111,7 +108,7 @@ impl Kind {
             Self::Repeated => tonic::Code::Aborted,
             Self::FailedPrecondition => tonic::Code::FailedPrecondition,
             Self::LimitReached | Self::NoRoom => tonic::Code::ResourceExhausted,
-            Self::NotBuilt | Self::MethodNotAllowed => tonic::Code::Unimplemented,
+            Self::MethodNotAllowed => tonic::Code::Unimplemented,
             Self::BodyTimeout => tonic::Code::DeadlineExceeded,
             Self::Unavailable => tonic::Code::Unavailable,
             Self::Internal => tonic::Code::Internal,
@@ -132,7 +129,6 @@ impl Kind {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::AlreadyExists | Self::Repeated => StatusCode::CONFLICT,
             Self::NoRoom => StatusCode::TOO_MANY_REQUESTS,
-            Self::NotBuilt => StatusCode::NOT_IMPLEMENTED,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -329,7 +325,7 @@ impl IntoResponse for Failure {
             field => format!("{field}: {}", self.message),
         };
         let more_info = match self.code {
-            code::NOT_BUILT | code::SUBSCRIPTION_LIMIT => String::new(),
+            code::SUBSCRIPTION_LIMIT => String::new(),
             code => format!("https://www.twilio.com/docs/errors/{code}"),
         };
         let body = serde_json::json!({

@@ -23,7 +23,7 @@ use crate::{
 
 mod view;
 
-use view::View;
+pub(crate) use view::View;
 
 /// Resources in a part of a snapshot, and changes in a response.
 const PART: usize = 500;

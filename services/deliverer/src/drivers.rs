@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use millrace_domain::SinkType;
 use millrace_kinesis::Kinesis;
-use millrace_sinks::{Drivers, HttpOptions, Options};
+use millrace_runtime::sections::SinksSettings;
+use millrace_sinks::{Drivers, FileOptions, HttpOptions, Options, SegmentOptions};
 
 use crate::config::Settings;
 
@@ -19,7 +20,18 @@ pub(crate) fn of(settings: &Settings) -> anyhow::Result<Drivers> {
         deadline: settings.delivery.timeout,
         ..HttpOptions::default()
     };
-    Ok(Drivers::new(&Options { http })?.with(SinkType::Kinesis, Arc::new(kinesis(settings))))
+    let SinksSettings { segment, file, cloudevents, .. } = &settings.sinks;
+    let segment = SegmentOptions {
+        endpoint: segment.endpoint.clone(),
+        endpoint_eu: segment.endpoint_eu.clone(),
+    };
+    let file = file.root().map(|root| FileOptions {
+        root: root.to_owned(),
+        max_bytes: file.max_bytes,
+        max_files: file.max_files,
+    });
+    let options = Options { http, segment, file, origin: cloudevents.origin.clone() };
+    Ok(Drivers::new(&options)?.with(SinkType::Kinesis, Arc::new(kinesis(settings))))
 }
 
 fn kinesis(settings: &Settings) -> Kinesis {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use millrace_domain::{Partition, SinkSid, secret::SecretHash};
 use millrace_proto::internal::{
     GetSinkStatusRequest, GetSinkStatusResponse, ListPartitionsRequest, ListPartitionsResponse,
-    delivery_service_server::DeliveryService,
+    TestSinkRequest, TestSinkResponse, delivery_service_server::DeliveryService,
 };
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
-use crate::{config::AttemptLog, context::Context, ownership::Tenures, status};
+use crate::{config::AttemptLog, context::Context, ownership::Tenures, status, trial};
 
 /// Answers for one deliverer, to who knows the internal token.
 pub(crate) struct Delivery {
@@ -19,6 +20,8 @@ pub(crate) struct Delivery {
     pub(crate) token: SecretHash,
     /// Which attempts it reports.
     pub(crate) attempts: AttemptLog,
+    /// Places for tests.
+    pub(crate) tests: Semaphore,
 }
 
 #[tonic::async_trait]
@@ -63,7 +66,24 @@ impl DeliveryService for Delivery {
             }
         }
     }
+
+    async fn test_sink(
+        &self,
+        request: Request<TestSinkRequest>,
+    ) -> Result<Response<TestSinkResponse>, Status> {
+        self.authorize(&request)?;
+        let _place = self.tests.try_acquire().map_err(|_| {
+            Status::resource_exhausted("too many tests run at the moment: try again")
+        })?;
+        let asked = request.into_inner();
+        let wrong = || Status::invalid_argument("sink: cannot be read by this deliverer");
+        let test = trial::run(&self.cx, asked).await.ok_or_else(wrong)?;
+        Ok(Response::new(TestSinkResponse { test: Some(test) }))
+    }
 }
+
+/// Tests at once. Each holds a connection for a few seconds at most.
+pub(crate) const TESTS: usize = 32;
 
 /// Reads the partition and the sink that are asked about.
 fn asked(request: &GetSinkStatusRequest) -> Result<(Partition, SinkSid), Status> {

@@ -9,6 +9,7 @@
 //! | who may send next? | `budget` |
 //! | what waits, and where? | `backlog` |
 //! | who has as much waiting as it may? | `quota` |
+//! | does a sink take events at all? | `trial` |
 //! | what did the last owner die of, if it did? | `probation`, `living` |
 //! | how does a sink do? | `status`, `gauges` |
 //!
@@ -27,7 +28,7 @@ use millrace_queue::{
 use millrace_runtime::{Process, Readiness, admin, grpc::standard_routes, server, telemetry};
 use millrace_sinks::Drivers;
 use millrace_watch::{Client, View, Watch};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tonic::service::Routes;
 use uuid::Uuid;
 
@@ -66,6 +67,7 @@ mod standing;
 mod status;
 mod tally;
 mod tenure;
+mod trial;
 
 pub use config::Settings;
 
@@ -139,6 +141,7 @@ pub async fn build_with(
         tenures: Arc::clone(&tenures),
         token: SecretHash::of(settings.internal.token.reveal()),
         attempts: settings.logs.attempts,
+        tests: Semaphore::new(grpc::TESTS),
     };
     let quota = Quota {
         cx: Arc::clone(&cx),

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use millrace_domain::{AccountSid, AccountStatus, SinkSid};
+use millrace_domain::{AccountSid, AccountStatus, Secret, SinkSid, identity::Identities};
 use millrace_proto::internal::DropReason;
 use millrace_sinks::SinkSpec;
-use millrace_watch::{Configuration, Sink};
+use millrace_watch::{Configuration, LiveSink, Sink};
 
 /// How a sink stands.
 #[derive(Clone, Debug)]
@@ -39,15 +39,24 @@ pub(crate) fn of(configuration: Option<&Configuration>, sid: SinkSid) -> Standin
         AccountStatus::Closed => Standing::Gone(DropReason::AccountClosed),
         AccountStatus::Suspended => held,
         AccountStatus::Active if sink.delivery.paused => held,
-        AccountStatus::Active => Standing::Live(Arc::new(SinkSpec {
-            sid,
-            account: sink.account,
-            configuration: sink.configuration.clone(),
-            headers: sink.headers.clone(),
-            delivery: sink.delivery,
-            auth_token,
-            signing_secret: sink.signing_secret.clone(),
-        })),
+        AccountStatus::Active => {
+            let identities = Arc::clone(configuration.identities());
+            Standing::Live(Arc::new(spec(sink, auth_token, identities)))
+        }
+    }
+}
+
+/// What a driver has to know of a sink.
+pub(crate) fn spec(sink: &LiveSink, auth_token: Secret, identities: Arc<Identities>) -> SinkSpec {
+    SinkSpec {
+        sid: sink.sid,
+        account: sink.account,
+        configuration: sink.configuration.clone(),
+        headers: sink.headers.clone(),
+        delivery: sink.delivery,
+        auth_token,
+        signing_secret: sink.signing_secret.clone(),
+        identities,
     }
 }
 

@@ -80,6 +80,7 @@ pub(crate) fn with_key_of(access: KeyAccess) -> Configuration {
             version,
             dataschema: format!("https://s/Order/{version}"),
             document: format!(r#"{{"properties":{properties}}}"#),
+            ..ConfigSchemaVersion::default()
         }));
     }
     let pinned = [(ACCOUNT, 1), (ACCOUNT, 1), (ACCOUNT, 3), (ACCOUNT, 9), (OTHER, 3), (CHILD, 1)];

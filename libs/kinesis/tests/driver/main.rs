@@ -61,6 +61,7 @@ fn sink_of(arn: &str, role_arn: &str, external_id: &str) -> SinkSpec {
         delivery: SinkDelivery::default(),
         auth_token: Secret::new(""),
         signing_secret: Secret::new(""),
+        identities: std::sync::Arc::default(),
     }
 }
 

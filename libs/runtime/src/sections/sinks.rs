@@ -12,6 +12,8 @@ pub struct SinksSettings {
     pub kinesis: KinesisSettings,
     /// Segment sources.
     pub segment: SegmentSettings,
+    /// Receivers of CloudEvents.
+    pub cloudevents: CloudEventsSettings,
     /// Files.
     pub file: FileSettings,
 }
@@ -27,6 +29,20 @@ pub struct KinesisSettings {
     /// Most bytes of a record, its partition key included: a stream takes 1 MiB unless its owner says otherwise. Between 1 kB and
     /// 10 MiB.
     pub record_max_bytes: usize,
+}
+
+/// Section `sinks.cloudevents`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CloudEventsSettings {
+    /// What receivers are told that events come from, in the handshake (`WebHook-Request-Origin`), such as a DNS name of yours.
+    pub origin: String,
+}
+
+impl Default for CloudEventsSettings {
+    fn default() -> Self {
+        Self { origin: "millrace".to_owned() }
+    }
 }
 
 /// Section `sinks.segment`.
@@ -105,6 +121,12 @@ impl SinksSettings {
                 "wrong setting `sinks.segment.{name}`: must be a URL such as `https://api.segment.io`, without a query"
             );
         }
+        let origin = &self.cloudevents.origin;
+        anyhow::ensure!(
+            (1..=253).contains(&origin.len())
+                && origin.bytes().all(|byte| byte.is_ascii_graphic() && byte != b','),
+            "wrong setting `sinks.cloudevents.origin`: must be visible ASCII such as `events.example.com`"
+        );
         anyhow::ensure!(
             self.file.root().is_none_or(Path::is_absolute),
             "wrong setting `sinks.file.root`: must be an absolute path"

@@ -42,7 +42,7 @@ pub(super) fn broken(error: &hyper::Error) -> Failure {
 }
 
 /// An error and its causes, without what a cause only repeats.
-fn in_full(error: &(dyn Error + 'static)) -> String {
+pub(super) fn in_full(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,36 +1,24 @@
 //! From a sink and its events to a signed request.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
-    header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header::CONTENT_TYPE};
 use http_body_util::Full;
 use millrace_domain::{SinkConfiguration, secret::hex, signature, sink::WebhookMethod};
-use percent_encoding::percent_decode_str;
 use ring::digest::{Context, SHA256};
 use url::Url;
 
-use super::{body::JsonArray, query};
-use crate::{Delivery, SinkSpec};
+use super::query;
+use crate::{
+    Delivery, SinkSpec,
+    http::{Body, Rendered, head},
+};
 
-const USER_AGENT_VALUE: HeaderValue =
-    HeaderValue::from_static(concat!("Millrace/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const X_TWILIO_SIGNATURE: HeaderName = HeaderName::from_static("x-twilio-signature");
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Longest URL that is requested: what `http::Uri` holds.
 const URL_MAX_BYTES: usize = u16::MAX as usize - 1;
-
-/// A request ready to be sent.
-pub(super) struct Rendered {
-    pub(super) request: Request<Full<JsonArray>>,
-    /// What the request carries that no text for people may show.
-    pub(super) secrets: Vec<String>,
-}
 
 /// Renders `batch` for `sink`.
 ///
@@ -47,12 +35,11 @@ pub(super) fn render(
     let mut url = Url::parse(destination.reveal())
         .map_err(|error| format!("the destination is not a URL: {error}"))?;
     let mut headers = HeaderMap::with_capacity(8);
-    let mut secrets = take_userinfo(&mut url, &mut headers)?;
-    put_headers(sink, &mut headers, &mut secrets)?;
+    let secrets = head::put(&mut headers, &mut url, sink, batch)?;
     url.set_fragment(None);
     let (body, url) = match method {
         WebhookMethod::Post => {
-            let body = JsonArray::of(batch);
+            let body = Body::array(batch);
             headers.insert(CONTENT_TYPE, JSON);
             let url = signature::with_body_hash(url.as_str(), body.parts());
             (body, url)
@@ -63,18 +50,13 @@ pub(super) fn render(
             };
             query::append_event(&mut url, &delivery.event)
                 .map_err(|error| format!("the event cannot be put in a query: {error}"))?;
-            (JsonArray::default(), String::from(url))
+            (Body::default(), String::from(url))
         }
     };
     if url.len() > URL_MAX_BYTES {
         return Err(format!("the URL with the event in it is longer than {URL_MAX_BYTES} bytes"));
     }
     sign(&mut headers, sink, &Message { url: &url, body: &body, batch, now_seconds })?;
-    headers.insert(USER_AGENT, USER_AGENT_VALUE);
-    let traced = batch.iter().find(|delivery| !delivery.traceparent.is_empty());
-    if let Some(value) = traced.and_then(|it| HeaderValue::from_str(&it.traceparent).ok()) {
-        headers.insert(TRACEPARENT, value);
-    }
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = match method {
         WebhookMethod::Post => Method::POST,
@@ -86,51 +68,10 @@ pub(super) fn render(
     Ok(Rendered { request, secrets })
 }
 
-/// Moves `user:password@` from `url` to an `Authorization` header, and returns what is secret of it.
-fn take_userinfo(url: &mut Url, headers: &mut HeaderMap) -> Result<Vec<String>, String> {
-    let (user, password) = (url.username().to_owned(), url.password().map(str::to_owned));
-    if user.is_empty() && password.is_none() {
-        return Ok(Vec::new());
-    }
-    let cannot_have = |()| "the destination has no host".to_owned();
-    url.set_username("").map_err(cannot_have)?;
-    url.set_password(None).map_err(cannot_have)?;
-    let password = password.unwrap_or_default();
-    let mut credentials = percent_decode_str(&user).collect::<Vec<_>>();
-    credentials.push(b':');
-    credentials.extend(percent_decode_str(&password));
-    let encoded = BASE64_STANDARD.encode(credentials);
-    let mut value = HeaderValue::try_from(format!("Basic {encoded}"))
-        .expect("Base64 is made of visible characters");
-    value.set_sensitive(true);
-    headers.insert(AUTHORIZATION, value);
-    // Services that take a key for a user name leave the password empty.
-    let secret = if password.is_empty() { user } else { password };
-    let decoded = percent_decode_str(&secret).decode_utf8_lossy().into_owned();
-    Ok(vec![encoded, decoded, secret])
-}
-
-/// Adds what the account wants its requests to carry; an `Authorization` of these wins over that of the URL.
-fn put_headers(
-    sink: &SinkSpec,
-    headers: &mut HeaderMap,
-    secrets: &mut Vec<String>,
-) -> Result<(), String> {
-    for (name, value) in sink.headers.iter() {
-        let unusable = || format!("the header `{name}` cannot be sent");
-        let key = HeaderName::try_from(name).map_err(|_| unusable())?;
-        let mut sent = HeaderValue::try_from(value.reveal()).map_err(|_| unusable())?;
-        sent.set_sensitive(true);
-        headers.insert(key, sent);
-        secrets.push(value.reveal().to_owned());
-    }
-    Ok(())
-}
-
 /// What both signatures are about.
 struct Message<'a> {
     url: &'a str,
-    body: &'a JsonArray,
+    body: &'a Body,
     batch: &'a [Delivery],
     now_seconds: i64,
 }

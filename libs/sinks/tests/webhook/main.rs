@@ -34,7 +34,7 @@ fn options() -> HttpOptions {
 }
 
 fn driver(options: &HttpOptions) -> Arc<dyn Driver> {
-    let options = Options { http: options.clone() };
+    let options = Options { http: options.clone(), ..Options::default() };
     Arc::clone(Drivers::new(&options).expect("usable options").of(SinkType::Webhook))
 }
 
@@ -51,6 +51,7 @@ fn sink(url: &str, method: WebhookMethod) -> SinkSpec {
         delivery: SinkDelivery::default(),
         auth_token: Secret::new(AUTH_TOKEN),
         signing_secret: Secret::new(SIGNING_SECRET),
+        identities: Arc::default(),
     }
 }
 

@@ -207,7 +207,7 @@ async fn an_event_too_large_for_a_url_is_discarded() {
 async fn a_type_without_a_driver_is_discarded() {
     let mut sink = post("http://127.0.0.1:1/");
     sink.configuration = SinkConfiguration::File { path: "a.jsonl".to_owned() };
-    let options = Options { http: options() };
+    let options = Options { http: options(), ..Options::default() };
     let drivers = Drivers::new(&options).expect("usable options");
     let attempt = drivers.of(SinkType::File).deliver(&sink, &[event("EZ1")], NOW).await;
     assert_eq!(attempt.outcomes, discard(Reason::Configuration));

@@ -19,7 +19,8 @@ pub struct Request {
     pub arrived: Instant,
     /// Which of the receiver's connections it came on, from 1.
     pub connection: usize,
-    /// The ids of its events: of the JSON array in the body, or the query's `id`.
+    /// The ids of its events: of the JSON array in the body, of its one event, of its Track calls; or of the header `ce-id`, or
+    /// the query's `id`.
     pub ids: Vec<String>,
     /// What it was answered with; `None`: with a fault.
     pub status: Option<u16>,
@@ -59,10 +60,20 @@ impl Request {
 
     /// The ids of the events it carries.
     pub(super) fn read_ids(&self) -> Vec<String> {
+        if let Some(id) = self.header("ce-id") {
+            return vec![id.to_owned()];
+        }
         if self.body.is_empty() {
             return self.parameter("id").into_iter().collect();
         }
-        let id = |event: Value| event.get("id")?.as_str().map(str::to_owned);
-        self.events().into_iter().filter_map(id).collect()
+        let id = |event: &Value, name: &str| event.get(name)?.as_str().map(str::to_owned);
+        match serde_json::from_slice(&self.body) {
+            Ok(Value::Array(events)) => events.iter().filter_map(|it| id(it, "id")).collect(),
+            Ok(one) => match one["batch"].as_array() {
+                Some(calls) => calls.iter().filter_map(|it| id(it, "messageId")).collect(),
+                None => id(&one, "id").into_iter().collect(),
+            },
+            Err(_) => Vec::new(),
+        }
     }
 }

@@ -73,6 +73,17 @@ impl SinkService for Face {
         .await
     }
 
+    async fn test_sink(
+        &self,
+        request: Request<v1::TestSinkRequest>,
+    ) -> Result<Response<v1::TestSinkResponse>, Status> {
+        self.within(request, |caller, request| async move {
+            let test = self.app.sinks.test(caller, sid("sid", &request.sid)?).await?;
+            Ok(Response::new(v1::TestSinkResponse { test: Some(test) }))
+        })
+        .await
+    }
+
     async fn list_sinks(
         &self,
         request: Request<v1::ListSinksRequest>,

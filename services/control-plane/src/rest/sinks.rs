@@ -100,15 +100,14 @@ pub(super) async fn delete(
     Ok(committed(done.version, NO_CONTENT))
 }
 
-/// Not built: a test event needs the deliverer's `DeliveryService`.
+/// Sends a test event. As with Event Streams, the answer does not say whether the sink took it: gRPC and the CLI do.
 pub(super) async fn test(
     State(app): State<Arc<App>>,
     caller: Caller,
     At(sid): At<String>,
 ) -> Answer {
-    app.sinks.fetch(caller, parse_sid(&sid)?).await?;
-    let message = "test events are not built yet: publish an event of a subscribed type instead";
-    Err(Failure::new(Kind::NotBuilt, code::NOT_BUILT, message))
+    app.sinks.test(caller, parse_sid(&sid)?).await?;
+    Ok(answer(StatusCode::CREATED, json!({ "result": "submitted" })))
 }
 
 /// Always valid, as Event Streams answers since sinks are active at once

@@ -3,7 +3,8 @@
 use std::num::NonZeroU32;
 
 use millrace_domain::{
-    Account, ApiKey, Sink, SinkDelivery, Subscription, schema::SchemaVersion, secret::SecretHash,
+    Account, ApiKey, Sink, SinkDelivery, Subscription, identity::Identity, schema::SchemaVersion,
+    secret::SecretHash,
 };
 use millrace_proto::internal::{
     ConfigAccount, ConfigApiKey, ConfigEventType, ConfigSchemaVersion, ConfigSink,
@@ -15,10 +16,10 @@ use serde_json::{Map, Value};
 
 /// Whose eyes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum View {
+pub(crate) enum View {
     /// Hashes of credentials, matching, schemas; no configurations, no secrets.
     Router,
-    /// Accounts' tokens, sinks' configurations and signing secrets; nothing else.
+    /// Accounts' tokens, sinks' configurations and signing secrets, whom events are about; nothing else.
     Deliverer,
 }
 
@@ -69,10 +70,13 @@ impl View {
             Resource::SchemaVersion(version) if router => {
                 Wire::SchemaVersion(schema_version(version, schemas_url))
             }
-            Resource::ApiKey(_)
-            | Resource::Subscription(_)
-            | Resource::EventType(_)
-            | Resource::SchemaVersion(_) => return None,
+            Resource::SchemaVersion(version) => {
+                return identity(version, schemas_url)
+                    .map(|version| Shape { resource: Some(Wire::SchemaVersion(version)) });
+            }
+            Resource::ApiKey(_) | Resource::Subscription(_) | Resource::EventType(_) => {
+                return None;
+            }
         };
         Some(Shape { resource: Some(wire) })
     }
@@ -107,7 +111,7 @@ impl View {
         shown
     }
 
-    fn sink(self, sink: &Sink) -> ConfigSink {
+    pub(crate) fn sink(self, sink: &Sink) -> ConfigSink {
         let mut shown = ConfigSink {
             sid: sink.sid.to_string(),
             account_sid: sink.account.to_string(),
@@ -165,7 +169,22 @@ fn schema_version(version: SchemaVersion, schemas_url: &str) -> ConfigSchemaVers
         document: document.map(|document| properties(&document).to_string()).unwrap_or_default(),
         schema_id: version.schema_id,
         version: version.version,
+        ..ConfigSchemaVersion::default()
     }
+}
+
+/// What a deliverer sees of a version: whom its events are about. Nothing where they are about nobody.
+fn identity(version: SchemaVersion, schemas_url: &str) -> Option<ConfigSchemaVersion> {
+    let document = serde_json::from_str(version.document.as_deref()?).ok()?;
+    let Identity { property, kind } = Identity::of_schema(&document)?;
+    Some(ConfigSchemaVersion {
+        dataschema: format!("{schemas_url}/{}/{}", version.schema_id, version.version),
+        schema_id: version.schema_id,
+        version: version.version,
+        identity_property: property,
+        identity_type: kind,
+        ..ConfigSchemaVersion::default()
+    })
 }
 
 /// The properties of a schema and theirs, which is what projection looks at.

@@ -126,7 +126,6 @@ async fn of_failures() -> Vec<Case> {
     let mut cases = vec![
         (429, 20429, it.post(&resend, &[]).await),
         (500, 20500, it.get(&format!("/v1/Sinks/{}", sealed.sid)).await),
-        (501, 20501, it.post(&format!("/v1/Sinks/{mine}/Test"), &[]).await),
     ];
     store.close().await;
     cases.push((503, 20503, it.get("/v1/Sinks").await));

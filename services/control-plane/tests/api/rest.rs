@@ -33,7 +33,8 @@ async fn a_sink_lives_from_creation_to_deletion() {
     let (status, valid) = it.post(&format!("/v1/Sinks/{sid}/Validate"), &[("TestId", "x")]).await;
     assert_eq!((status.as_u16(), valid), (201, json!({"result": "valid"})));
     let (status, error) = it.post(&format!("/v1/Sinks/{sid}/Test"), &[]).await;
-    assert_eq!((status.as_u16(), error["code"].as_u64()), (501, Some(20501)));
+    // No deliverer runs here.
+    assert_eq!((status.as_u16(), error["code"].as_u64()), (503, Some(20503)));
     let (status, body) = it.delete(&format!("/v1/Sinks/{sid}")).await;
     assert_eq!((status.as_u16(), body), (204, serde_json::Value::Null));
     let (status, error) = it.get(&format!("/v1/Sinks/{sid}")).await;

@@ -22,6 +22,7 @@ use crate::client::{
 mod delivery;
 mod headers;
 mod status;
+mod trial;
 mod update;
 
 use self::{delivery::LimitsArgs, headers::HeaderArgs, status::StatusArgs, update::UpdateArgs};
@@ -47,6 +48,7 @@ Examples:
   millrace sinks list --in-use --json
   millrace sinks update DG… --rate-limit 50 --delivery-window 24h
   millrace sinks update DG… --paused
+  millrace sinks test DG…
   millrace sinks status DG… --watch
   millrace sinks attempts DG… --outcome retry --since 1h
   millrace sinks resend DG… --since 2026-01-02T03:04:05Z";
@@ -74,6 +76,12 @@ enum SinkCommand {
     },
     /// Show how delivery to a sink goes: breaker, backlog, rates, and what failed last.
     Status(StatusArgs),
+    /// Send a test event to a sink, and tell how it went, step by step. Exits with 1 if the sink did not take it.
+    Test {
+        /// The sink's SID.
+        #[arg(value_name = "DG…")]
+        sid: String,
+    },
     /// Change a sink in place: pause it, limit it, deliver elsewhere.
     Update(UpdateArgs),
     /// Delete sinks that no subscription uses.
@@ -207,6 +215,7 @@ pub(crate) async fn run(args: SinksArgs) -> anyhow::Result<ExitCode> {
             show(&args.output, found.into_inner().sink)?;
         }
         SinkCommand::Status(status) => status.run(&mut client, &args.output).await?,
+        SinkCommand::Test { sid } => return trial::run(&mut client, &args.output, &sid).await,
         SinkCommand::Update(update) => show(&args.output, Some(update.run(&mut client).await?))?,
         SinkCommand::Delete { sids } => {
             for sid in sids {

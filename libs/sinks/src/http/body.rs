@@ -1,4 +1,4 @@
-//! A JSON array of events, made of slices of the events as they are: nothing is copied on the way to the socket.
+//! The body of a request, made of slices of the events as they are: nothing is copied on the way to the socket.
 
 use std::io::IoSlice;
 
@@ -6,17 +6,17 @@ use bytes::{Buf, Bytes};
 
 use crate::Delivery;
 
-/// `[`, events joined by `,`, `]`. As a [`Buf`] it goes to the socket in one vectored write.
+/// Parts, one after the other. As a [`Buf`] it goes to the socket in one vectored write.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct JsonArray {
-    /// Brackets, events and commas; the last part first, so that what is sent is popped.
+pub(crate) struct Body {
+    /// The last part first, so that what is sent is popped.
     parts: Vec<Bytes>,
     remaining: usize,
 }
 
-impl JsonArray {
-    /// The array of the events of `batch`.
-    pub(crate) fn of(batch: &[Delivery]) -> Self {
+impl Body {
+    /// A JSON array of the events of `batch`: `[`, events joined by `,`, `]`.
+    pub(crate) fn array(batch: &[Delivery]) -> Self {
         let mut parts = Vec::with_capacity(batch.len() * 2 + 1);
         parts.push(Bytes::from_static(b"]"));
         for delivery in batch.iter().rev() {
@@ -31,13 +31,20 @@ impl JsonArray {
         Self { parts, remaining }
     }
 
+    /// These bytes and no others.
+    pub(crate) fn of(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        let remaining = bytes.len();
+        Self { parts: if bytes.is_empty() { Vec::new() } else { vec![bytes] }, remaining }
+    }
+
     /// The parts in the order they are sent.
     pub(crate) fn parts(&self) -> impl Iterator<Item = &[u8]> {
         self.parts.iter().rev().map(AsRef::as_ref)
     }
 }
 
-impl Buf for JsonArray {
+impl Buf for Body {
     fn remaining(&self) -> usize {
         self.remaining
     }
@@ -89,7 +96,7 @@ mod tests {
             (&["{}"][..], "[{}]"),
             (&[r#"{"a":1}"#, "{}", r#"{"b":2}"#], r#"[{"a":1},{},{"b":2}]"#),
         ] {
-            let mut body = JsonArray::of(&batch(events));
+            let mut body = Body::array(&batch(events));
             assert_eq!(body.remaining(), array.len());
             assert_eq!(body.parts().flatten().copied().collect::<Vec<_>>(), array.as_bytes());
             assert_eq!(body.copy_to_bytes(array.len()), array);
@@ -101,7 +108,7 @@ mod tests {
     fn goes_on_from_wherever_a_write_stopped() {
         let whole = r#"[{"a":1},{},{"b":2}]"#;
         for stop in 0..=whole.len() {
-            let mut body = JsonArray::of(&batch(&[r#"{"a":1}"#, "{}", r#"{"b":2}"#]));
+            let mut body = Body::array(&batch(&[r#"{"a":1}"#, "{}", r#"{"b":2}"#]));
             body.advance(stop);
             let mut slices = [IoSlice::new(&[]); 16];
             let filled = body.chunks_vectored(&mut slices);
@@ -114,7 +121,7 @@ mod tests {
     #[test]
     fn shares_the_bytes_of_the_events() {
         let batch = batch(&[r#"{"a":1}"#]);
-        let body = JsonArray::of(&batch);
+        let body = Body::array(&batch);
         assert_eq!(body.parts().nth(1).map(<[u8]>::as_ptr), Some(batch[0].event.as_ptr()));
     }
 }
