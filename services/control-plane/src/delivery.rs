@@ -52,10 +52,15 @@ impl Deliverers {
         Ok(self.answer_of(account, sink).await?.status.unwrap_or_default())
     }
 
-    /// Which attempts to the sinks of `account` are reported: the deliverer's setting.
-    pub(crate) async fn attempts_reported(&self, account: AccountSid) -> Result<String, Failure> {
-        // No sink: nothing is known of it, and the rest is the same for all.
-        Ok(self.answer_of(account, SinkSid::from_u128(0)).await?.attempts_reported)
+    /// Which attempts to the sinks of `account` are reported: the deliverer's setting. `sink`: any of them, if it has one.
+    pub(crate) async fn attempts_reported(
+        &self,
+        account: AccountSid,
+        sink: Option<SinkSid>,
+    ) -> Result<String, Failure> {
+        // Of no sink nothing is known; the setting for all is told then.
+        let sink = sink.unwrap_or(SinkSid::from_u128(0));
+        Ok(self.answer_of(account, sink).await?.attempts_reported)
     }
 
     async fn answer_of(

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use millrace_domain::{AccountSid, Partition, SinkSid, Timestamp, schema::check_name};
 use millrace_proto::{v1, wire_time};
 use millrace_store::{
-    LogStore, Page, ResourceStore,
+    LogStore, Page, ResourceStore, SinkFilter,
     logs::{AttemptEntry, DropEntry, LogQuery},
 };
 
@@ -24,6 +24,7 @@ use crate::{
 
 mod matching;
 mod places;
+mod schema;
 mod sinks;
 
 pub(crate) use matching::Subject;
@@ -195,7 +196,10 @@ impl Explain {
                     .to_owned(),
             ),
         }
-        let reported = self.deliverers.attempts_reported(asked.account).await;
+        let page = Page { after: None, limit: 1 };
+        let any = self.store.sinks(asked.account, &SinkFilter::default(), &page).await;
+        let any = any.ok().and_then(|sinks| sinks.first().map(|sink| sink.sid));
+        let reported = self.deliverers.attempts_reported(asked.account, any).await;
         why.push(match reported.as_deref() {
             Ok("none") => {
                 "attempts are not kept (`logs.attempts` is `none`): a delivery leaves no trace"

@@ -7,6 +7,7 @@ use millrace_proto::internal::{
     GetSinkStatusRequest, GetSinkStatusResponse, ListPartitionsRequest, ListPartitionsResponse,
     TestSinkRequest, TestSinkResponse, delivery_service_server::DeliveryService,
 };
+use millrace_watch::Sink;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
@@ -18,8 +19,6 @@ pub(crate) struct Delivery {
     pub(crate) cx: Arc<Context>,
     pub(crate) tenures: Arc<Tenures>,
     pub(crate) token: SecretHash,
-    /// Which attempts it reports.
-    pub(crate) attempts: AttemptLog,
     /// Places for tests.
     pub(crate) tests: Semaphore,
 }
@@ -57,7 +56,7 @@ impl DeliveryService for Delivery {
         match status::of(&tenure, sink).await {
             Ok(status) => Ok(Response::new(GetSinkStatusResponse {
                 status: Some(status),
-                attempts_reported: self.attempts.as_str().to_owned(),
+                attempts_reported: self.attempts_of(sink).as_str().to_owned(),
             })),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
@@ -94,6 +93,17 @@ fn asked(request: &GetSinkStatusRequest) -> Result<(Partition, SinkSid), Status>
 }
 
 impl Delivery {
+    /// Which attempts to a sink are reported: its account's may differ from the others'.
+    fn attempts_of(&self, sink: SinkSid) -> AttemptLog {
+        let configuration = self.cx.watch.current();
+        let account = match configuration.as_ref().and_then(|known| known.sink(sink)) {
+            Some(Sink::Live(live)) => live.account,
+            Some(Sink::Deleted { account }) => *account,
+            None => return self.cx.logs.attempts,
+        };
+        self.cx.logs.of(account)
+    }
+
     fn authorize<T>(&self, request: &Request<T>) -> Result<(), Status> {
         let given = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
         match given.and_then(|value| value.strip_prefix("Bearer ")) {

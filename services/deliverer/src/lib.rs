@@ -140,7 +140,6 @@ pub async fn build_with(
         cx: Arc::clone(&cx),
         tenures: Arc::clone(&tenures),
         token: SecretHash::of(settings.internal.token.reveal()),
-        attempts: settings.logs.attempts,
         tests: Semaphore::new(grpc::TESTS),
     };
     let quota = Quota {

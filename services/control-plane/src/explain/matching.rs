@@ -6,13 +6,13 @@ use bytes::Bytes;
 use millrace_domain::{
     Account, AccountSid, AccountStatus, Sink, SinkSid, SinkStatus, Subscription,
     event::CloudEvent,
-    schema::{EventType, EventTypeStatus, SchemaVersion, check_name, parse_dataschema},
+    schema::{EventType, EventTypeStatus, SchemaVersion, check_name},
 };
-use millrace_proto::v1::{self, MatchReason, PublishVerdict, SchemaVerdict, SinkHold};
-use millrace_schema::Document;
+use millrace_proto::v1::{self, MatchReason, PublishVerdict, SinkHold};
 use millrace_store::{Past, Resource};
 use serde_json::Value;
 
+use super::schema;
 use crate::status::{Failure, code};
 
 /// Most subscriptions that are told of.
@@ -106,7 +106,7 @@ impl<'a> Holds<'a> {
 /// Matches as a router would have.
 pub(super) fn of(subject: &Subject, facts: &Facts<'_>) -> v1::Matching {
     let holds = Holds::of(&facts.past.resources);
-    let (schema_verdict, schema_detail) = schema(subject, facts);
+    let (schema_verdict, schema_detail) = schema::verdict(subject, &facts.versions);
     let (verdict, detail) = publish(subject, facts, &holds);
     let mut matching = v1::Matching {
         r#type: subject.event_type.clone(),
@@ -217,40 +217,14 @@ fn publish(subject: &Subject, facts: &Facts<'_>, holds: &Holds<'_>) -> (PublishV
     }
 }
 
-/// What the schema says, of the version that the event names or else the latest.
-fn schema(subject: &Subject, facts: &Facts<'_>) -> (SchemaVerdict, String) {
-    let unchecked = |why: &str| (SchemaVerdict::NotChecked, why.to_owned());
-    let Some(event) = &subject.event else { return unchecked("the event is not there any more") };
-    let Ok(event) = CloudEvent::parse(event) else { return unchecked("the event cannot be read") };
-    let Ok(data) = serde_json::from_str::<Value>(&event.data) else {
-        return unchecked("the event has no data that can be read");
-    };
-    let named = event.dataschema.as_deref().and_then(parse_dataschema).map(|(_, number)| number);
-    let version = match named {
-        Some(number) => facts.versions.iter().find(|version| version.version == number),
-        None => facts.versions.last(),
-    };
-    let Some(version) = version else { return unchecked("its type has no such version") };
-    let name = format!("{}/{}", version.schema_id, version.version);
-    let Some(document) = &version.document else { return (SchemaVerdict::NoDocument, name) };
-    match Document::parse(document).and_then(|document| document.compile()) {
-        Err(problem) => (SchemaVerdict::NotChecked, format!("{name}: {problem}")),
-        Ok(validator) => match validator.check(&data) {
-            Ok(()) => (SchemaVerdict::Valid, name),
-            Err(violation) => {
-                let detail = format!("{name}: {} {}", violation.field, violation.message);
-                (SchemaVerdict::Invalid, detail)
-            }
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use millrace_domain::{
         Secret, SinkConfiguration, SinkDelivery, SubscribedEvent, SubscriptionSid, Timestamp,
         sink::{Headers, WebhookMethod},
     };
+
+    use millrace_proto::v1::SchemaVerdict;
 
     use super::*;
 
