@@ -82,6 +82,17 @@ impl Database {
         Ok(rows)
     }
 
+    /// Runs statements.
+    ///
+    /// # Errors
+    /// If the server does not answer, or with an error.
+    pub async fn execute(&self, sql: &str) -> Result<()> {
+        let mut connection = PgConnection::connect(&self.url).await?;
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await?;
+        connection.close().await?;
+        Ok(())
+    }
+
     async fn make() -> Result<Self> {
         if let Some(url) = std::env::var(URL_VARIABLE).ok().filter(|url| !url.is_empty()) {
             return Self::on(url.trim_end_matches('/').to_owned(), None).await;

@@ -13,6 +13,7 @@ use crate::{
 
 mod accounts;
 mod backlog;
+mod configuration;
 mod hanging;
 mod idle;
 mod throughput;
@@ -72,6 +73,10 @@ pub(crate) enum Case {
     DevLatency100,
     /// 10,000 accounts, one event a second each, a sink each; to make them takes longest.
     Accounts,
+    /// How soon a change of the configuration is in force in a router.
+    Config,
+    /// 100,000 subscriptions: how soon a router has them, and in how much memory.
+    Load,
 }
 
 /// What a case goes by.
@@ -115,6 +120,8 @@ impl Case {
             Self::Kinesis => throughput::kinesis(context).await,
             Self::Single => throughput::single(context).await,
             Self::Accounts => accounts::accounts(context).await,
+            Self::Config => configuration::config(context).await,
+            Self::Load => configuration::load(context).await,
             Self::Hanging => hanging::hanging(context).await,
             Self::Backlog => backlog::backlog(context).await,
             Self::Memory => backlog::memory(context).await,

@@ -29,6 +29,9 @@ pub(crate) struct Child {
     process: Process,
     output: PathBuf,
     log: PathBuf,
+    command: Command,
+    /// Where it says that it serves.
+    ready_url: Option<String>,
 }
 
 impl Child {
@@ -51,7 +54,7 @@ impl Child {
         command.stdin(Stdio::null()).stdout(File::create(&output)?).stderr(File::create(&log)?);
         let program = command.get_program().display().to_string();
         let process = command.spawn().with_context(|| format!("cannot run `{program}`"))?;
-        Ok(Self { name, process, output, log })
+        Ok(Self { name, process, output, log, command, ready_url: None })
     }
 
     /// Its process id.
@@ -79,6 +82,7 @@ impl Child {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if http.get(url).await.is_ok() {
+                self.ready_url = Some(url.to_owned());
                 return Ok(());
             }
             self.must_run()?;
@@ -103,6 +107,17 @@ impl Child {
             ensure!(Instant::now() < deadline, "`{}` does not end within {within:?}", self.name);
             sleep(PAUSE).await;
         }
+    }
+
+    /// Ends it, starts it anew and waits until it serves; tells how long it took from its start.
+    pub(crate) async fn restart(&mut self) -> Result<Duration> {
+        let url = self.ready_url.clone().context("it never served")?;
+        self.process.kill()?;
+        self.process.wait()?;
+        let started = Instant::now();
+        self.process = self.command.spawn().context("cannot start it anew")?;
+        self.serves(&url).await?;
+        Ok(started.elapsed())
     }
 
     /// Asks it to end (SIGTERM) and waits.

@@ -1,8 +1,8 @@
 //! Millrace as it is run: what to measure, what to ask, what to end.
 
-use std::{net::TcpListener, path::Path, process::Command};
+use std::{net::TcpListener, path::Path, process::Command, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
 use crate::{
@@ -68,6 +68,17 @@ impl Stack {
             Some(backing) => backing.transactions().await,
             None => Ok(0),
         }
+    }
+
+    /// Runs statements in its PostgreSQL.
+    pub(crate) async fn execute(&self, sql: &str) -> Result<()> {
+        self.backing.as_ref().context("it has no PostgreSQL")?.execute(sql).await
+    }
+
+    /// Starts a service of it anew, and waits until it serves; tells how long that took.
+    pub(crate) async fn restart(&mut self, name: &str) -> Result<Duration> {
+        let found = self.services.iter_mut().find(|child| child.name == name);
+        found.with_context(|| format!("it has no {name}"))?.restart().await
     }
 
     /// The end of the log of each of its services.

@@ -40,6 +40,11 @@ impl Backing {
         Redis::on(self.redis.port())
     }
 
+    /// Runs statements in the database.
+    pub(super) async fn execute(&self, sql: &str) -> Result<()> {
+        self.database.execute(sql).await
+    }
+
     /// Transactions that the PostgreSQL has ended.
     pub(super) async fn transactions(&self) -> Result<u64> {
         self.database.transactions().await
