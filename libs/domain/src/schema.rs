@@ -38,6 +38,48 @@ impl EventTypeStatus {
     }
 }
 
+/// What becomes of an event whose data does not fit its schema version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Validation {
+    /// It is refused.
+    Enforce,
+    /// It is accepted and counted.
+    Warn,
+    /// Nobody looks.
+    Off,
+}
+
+impl Validation {
+    /// The word as REST and storage spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Warn => "warn",
+            Self::Off => "off",
+        }
+    }
+
+    /// What holds for a type of which nothing else is said: what the platform registers is enforced; of Twilio's types, whose
+    /// published facts have gaps, and of ours there is a warning.
+    pub fn default_of(event_type: &str) -> Self {
+        if is_reserved(event_type) { Self::Warn } else { Self::Enforce }
+    }
+
+    /// What a record of earlier days means, which does not say.
+    fn unsaid() -> Self {
+        Self::Warn
+    }
+}
+
+/// Names of event types that only Millrace registers.
+const RESERVED_PREFIXES: [&str; 2] = ["com.twilio.", "io.millrace."];
+
+/// Tells whether only Millrace registers event types of such a name.
+pub fn is_reserved(event_type: &str) -> bool {
+    RESERVED_PREFIXES.iter().any(|prefix| event_type.starts_with(prefix))
+}
+
 /// A kind of event that may be published and subscribed to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EventType {
@@ -51,10 +93,40 @@ pub struct EventType {
     pub status: EventTypeStatus,
     /// A page about it.
     pub documentation_url: Option<String>,
+    /// What becomes of events whose data does not fit.
+    #[serde(default = "Validation::unsaid")]
+    pub validation: Validation,
     /// When it was registered.
     pub created: Timestamp,
     /// When it was last changed.
     pub updated: Timestamp,
+}
+
+/// What to change of an event type; `None`: as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventTypeUpdate {
+    /// For people.
+    pub description: Option<String>,
+    /// Where in its life it is.
+    pub status: Option<EventTypeStatus>,
+    /// A page about it; `Some(None)`: none any more.
+    pub documentation_url: Option<Option<String>>,
+    /// What becomes of events whose data does not fit.
+    pub validation: Option<Validation>,
+}
+
+impl EventTypeUpdate {
+    /// Puts the new values in place; tells whether any differs.
+    pub fn apply(&self, event_type: &mut EventType) -> bool {
+        let before = event_type.clone();
+        let Self { description, status, documentation_url, validation } = self.clone();
+        event_type.description = description.unwrap_or_else(|| before.description.clone());
+        event_type.status = status.unwrap_or(before.status);
+        event_type.documentation_url =
+            documentation_url.unwrap_or_else(|| before.documentation_url.clone());
+        event_type.validation = validation.unwrap_or(before.validation);
+        *event_type != before
+    }
 }
 
 /// One version of a schema; its versions are numbered from 1 and additive.
@@ -119,6 +191,14 @@ mod tests {
         for wrong in ["", "7", "a/0", "a/-1", "/7", "https://x/a/b"] {
             assert_eq!(parse_dataschema(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_is_not_said_of_validation_depends_on_whose_type_it_is() {
+        assert_eq!(Validation::default_of("com.example.order.paid"), Validation::Enforce);
+        assert_eq!(Validation::default_of("com.twilio.messaging.message.sent"), Validation::Warn);
+        assert_eq!(Validation::default_of("io.millrace.sink.failing"), Validation::Warn);
+        assert_eq!(Validation::default_of("com.twilioesque.a"), Validation::Enforce);
     }
 
     #[test]

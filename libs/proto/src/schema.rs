@@ -1,6 +1,6 @@
 //! Event types and schemas on the wire.
 
-use millrace_domain::schema::{EventType, EventTypeStatus, SchemaVersion};
+use millrace_domain::schema::{EventType, EventTypeStatus, SchemaVersion, Validation};
 
 use crate::{v1, wire_time};
 
@@ -15,6 +15,41 @@ impl From<EventTypeStatus> for v1::EventTypeStatus {
     }
 }
 
+impl From<Validation> for v1::ValidationMode {
+    fn from(validation: Validation) -> Self {
+        match validation {
+            Validation::Enforce => Self::Enforce,
+            Validation::Warn => Self::Warn,
+            Validation::Off => Self::Off,
+        }
+    }
+}
+
+impl v1::ValidationMode {
+    /// The mode in the domain's word; unspecified is none.
+    pub fn to_domain(self) -> Option<Validation> {
+        match self {
+            Self::Unspecified => None,
+            Self::Enforce => Some(Validation::Enforce),
+            Self::Warn => Some(Validation::Warn),
+            Self::Off => Some(Validation::Off),
+        }
+    }
+}
+
+impl v1::EventTypeStatus {
+    /// The status in the domain's word; unspecified is none.
+    pub fn to_domain(self) -> Option<EventTypeStatus> {
+        match self {
+            Self::Unspecified => None,
+            Self::Available => Some(EventTypeStatus::Available),
+            Self::Deprecated => Some(EventTypeStatus::Deprecated),
+            Self::Restricted => Some(EventTypeStatus::Restricted),
+            Self::Discontinued => Some(EventTypeStatus::Discontinued),
+        }
+    }
+}
+
 impl From<&EventType> for v1::EventType {
     fn from(event_type: &EventType) -> Self {
         Self {
@@ -25,6 +60,7 @@ impl From<&EventType> for v1::EventType {
             documentation_url: event_type.documentation_url.clone().unwrap_or_default(),
             create_time: Some(wire_time(event_type.created)),
             update_time: Some(wire_time(event_type.updated)),
+            validation: v1::ValidationMode::from(event_type.validation).into(),
         }
     }
 }

@@ -62,6 +62,8 @@ const CHECKS: &[(&str, Check)] = &[
     ("subscriptions gain and lose types", |b| Box::pin(subscriptions::gain_and_lose_types(b))),
     ("subscriptions are private", |b| Box::pin(subscriptions::are_private(b))),
     ("types are registered once", |b| Box::pin(catalogue::types_are_registered_once(b))),
+    ("types are changed in part", |b| Box::pin(catalogue::types_change_in_part(b))),
+    ("versions are added one by one", |b| Box::pin(catalogue::versions_are_added_one_by_one(b))),
     ("types and versions are listed", |b| Box::pin(catalogue::is_listed(b))),
     ("the log tells every write in order", |b| Box::pin(changes::tell_every_write(b))),
     ("every write is audited", |b| Box::pin(audit::every_write_is_audited(b))),

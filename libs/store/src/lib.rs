@@ -10,7 +10,7 @@ use millrace_domain::{
     Account, AccountSid, AccountStatus, AccountUpdate, ApiKey, ApiKeySid, ConfigVersion,
     SecondaryAuthToken, Sink, SinkSid, SinkStatus, SinkUpdate, SubscribedEvent, Subscription,
     SubscriptionSid, SubscriptionUpdate, Timestamp,
-    schema::{EventType, SchemaVersion},
+    schema::{EventType, EventTypeUpdate, SchemaVersion},
 };
 use serde::{Deserialize, Serialize};
 
@@ -299,13 +299,24 @@ pub trait ResourceStore: Send + Sync + 'static {
         event_type: &str,
     ) -> Result<ConfigVersion>;
 
-    /// Registers event types and schema versions: adds what is new, changes what differs (description, status, page of a type; a
-    /// schema version is never changed). Writes one change for each that is new or differs, and none otherwise.
+    /// Registers event types and schema versions: adds what is new, changes what differs (description, status, page of a type; what
+    /// is validated of it stays; a schema version is never changed, but that one without a document gets one). Writes one change for
+    /// each that is new or differs, and none otherwise.
     async fn register(
         &self,
         types: &[EventType],
         versions: &[SchemaVersion],
     ) -> Result<ConfigVersion>;
+    /// Changes what `update` names of an event type; writes nothing where it is so already.
+    async fn update_event_type(
+        &self,
+        name: &str,
+        update: &EventTypeUpdate,
+        now: Timestamp,
+    ) -> Result<(EventType, ConfigVersion)>;
+    /// Adds the version after a schema's latest, or the first; gives the latest its document where that has none. Of callers who add
+    /// the same version one succeeds, the others get [`Error::AlreadyExists`]. [`Error::NotFound`]: a version between is missing.
+    async fn add_schema_version(&self, version: &SchemaVersion) -> Result<ConfigVersion>;
     /// Gives an event type.
     async fn event_type(&self, name: &str) -> Result<EventType>;
     /// Lists event types by name.

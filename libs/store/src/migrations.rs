@@ -15,6 +15,7 @@ pub(crate) const POSTGRES: &[(i64, &str, &str)] = &[
     (3, "logs", include_str!("../migrations/postgres/0003_logs.sql")),
     (4, "error_logs_of_sinks", include_str!("../migrations/postgres/0004_error_logs_of_sinks.sql")),
     (5, "accounts", include_str!("../migrations/postgres/0005_accounts.sql")),
+    (6, "validation", include_str!("../migrations/postgres/0006_validation.sql")),
     (7, "requests", include_str!("../migrations/postgres/0007_requests.sql")),
     (8, "audit_log", include_str!("../migrations/postgres/0008_audit_log.sql")),
 ];
@@ -23,6 +24,7 @@ pub(crate) const SQLITE: &[(i64, &str, &str)] = &[
     (1, "resources", include_str!("../migrations/sqlite/0001_resources.sql")),
     (2, "sink_delivery", include_str!("../migrations/sqlite/0002_sink_delivery.sql")),
     (5, "accounts", include_str!("../migrations/sqlite/0005_accounts.sql")),
+    (6, "validation", include_str!("../migrations/sqlite/0006_validation.sql")),
     (7, "requests", include_str!("../migrations/sqlite/0007_requests.sql")),
     (8, "audit_log", include_str!("../migrations/sqlite/0008_audit_log.sql")),
 ];

@@ -10,7 +10,7 @@ use millrace_domain::{
     Account, AccountSid, AccountUpdate, ApiKey, ApiKeySid, ConfigVersion, SecondaryAuthToken, Sink,
     SinkSid, SinkStatus, SinkUpdate, SubscribedEvent, Subscription, SubscriptionSid,
     SubscriptionUpdate, Timestamp,
-    schema::{EventType, SchemaVersion},
+    schema::{EventType, EventTypeUpdate, SchemaVersion},
 };
 use sqlx::AnyPool;
 use tokio::{sync::Mutex, time};
@@ -366,6 +366,21 @@ impl ResourceStore for SqlStore {
     ) -> Result<ConfigVersion> {
         let work = catalogue::register(self, types, versions);
         within(REGISTER_TIMEOUT, "register event types", work).await
+    }
+
+    async fn update_event_type(
+        &self,
+        name: &str,
+        update: &EventTypeUpdate,
+        now: Timestamp,
+    ) -> Result<(EventType, ConfigVersion)> {
+        let work = catalogue::update_event_type(self, name, update, now);
+        self.call("update an event type", work).await
+    }
+
+    async fn add_schema_version(&self, version: &SchemaVersion) -> Result<ConfigVersion> {
+        let work = catalogue::add_schema_version(self, version);
+        self.call("add a schema version", work).await
     }
 
     async fn event_type(&self, name: &str) -> Result<EventType> {

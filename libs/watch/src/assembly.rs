@@ -93,6 +93,7 @@ mod tests {
                 r#type: (*name).to_owned(),
                 schema_id: "S".to_owned(),
                 status: "available".to_owned(),
+                ..ConfigEventType::default()
             })),
         };
         WatchResponse {

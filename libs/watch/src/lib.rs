@@ -26,7 +26,7 @@ mod sharded;
 mod table;
 
 pub use client::{Client, Error, View, connect};
-pub use resources::{Account, ApiKey, EventType, LiveSink, Schema, SchemaVersion, Sink};
+pub use resources::{Account, ApiKey, Document, EventType, LiveSink, Schema, SchemaVersion, Sink};
 pub use table::Configuration;
 
 /// Where the last known configuration is looked at. Cheap to clone.

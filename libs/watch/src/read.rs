@@ -7,7 +7,7 @@ use millrace_domain::{
     Subscription, Timestamp,
     identity::Identity,
     projection::Projection,
-    schema::EventTypeStatus,
+    schema::{EventTypeStatus, Validation},
     secret::SecretHash,
     sink::{
         Headers,
@@ -19,7 +19,7 @@ use millrace_proto::internal::{
     ConfigSubscription,
 };
 
-use crate::resources::{Account, ApiKey, EventType, LiveSink, SchemaVersion, Sink};
+use crate::resources::{Account, ApiKey, Document, EventType, LiveSink, SchemaVersion, Sink};
 
 pub(crate) fn account(wire: &ConfigAccount) -> Option<Account> {
     let parent = match wire.parent_sid.as_str() {
@@ -104,7 +104,13 @@ pub(crate) fn event_type(wire: &ConfigEventType) -> Option<EventType> {
         "discontinued" => EventTypeStatus::Discontinued,
         _ => return None,
     };
-    Some(EventType { schema_id: wire.schema_id.clone(), status })
+    let validation = match wire.validation.as_str() {
+        "enforce" => Validation::Enforce,
+        "warn" => Validation::Warn,
+        "off" => Validation::Off,
+        _ => Validation::default_of(&wire.r#type),
+    };
+    Some(EventType { schema_id: wire.schema_id.clone(), status, validation })
 }
 
 /// What names whom events of a version are about.
@@ -120,5 +126,9 @@ pub(crate) fn schema_version(wire: &ConfigSchemaVersion) -> Option<SchemaVersion
     }
     let projection = serde_json::from_str(&wire.document)
         .map_or_else(|_| Projection::keep_all(), |document| Projection::of_schema(&document));
-    Some(SchemaVersion { dataschema: wire.dataschema.clone(), projection })
+    let document = (!wire.schema.is_empty()).then(|| Document {
+        digest: *SecretHash::of(&wire.schema).as_bytes(),
+        text: Arc::from(wire.schema.as_str()),
+    });
+    Some(SchemaVersion { dataschema: wire.dataschema.clone(), projection, document })
 }

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use millrace_domain::{
     AccountSid, AccountStatus, KeyAccess, Secret, SinkConfiguration, SinkDelivery, SinkSid,
-    projection::Projection, schema::EventTypeStatus, secret::SecretHash, sink::Headers,
+    projection::Projection,
+    schema::{EventTypeStatus, Validation},
+    secret::SecretHash,
+    sink::Headers,
 };
 
 use millrace_proto::internal::ConfigSink;
@@ -91,6 +94,8 @@ pub struct EventType {
     pub schema_id: String,
     /// Where in its life it is.
     pub status: EventTypeStatus,
+    /// What becomes of events whose data does not fit.
+    pub validation: Validation,
 }
 
 /// A version of a schema; router's view.
@@ -100,6 +105,17 @@ pub struct SchemaVersion {
     pub dataschema: String,
     /// What it knows of `data`.
     pub projection: Projection,
+    /// What `data` is checked by; `None`: not known.
+    pub document: Option<Document>,
+}
+
+/// The text of a JSON Schema, known by its digest: the same text is the same document, however often it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// JSON.
+    pub text: Arc<str>,
+    /// SHA-256 of the text.
+    pub digest: [u8; 32],
 }
 
 /// The versions of a schema; router's view.

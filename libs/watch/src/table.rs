@@ -263,6 +263,7 @@ impl Configuration {
 mod tests {
     use std::num::NonZeroU32;
 
+    use millrace_domain::schema::Validation;
     use millrace_proto::internal::{
         ConfigAccount, ConfigEventType, ConfigSchemaVersion, ConfigSink, ConfigSubscribedEvent,
         ConfigSubscription,
@@ -364,6 +365,7 @@ mod tests {
                 version,
                 dataschema: format!("https://s/S/{version}"),
                 document: document.to_owned(),
+                schema: document.to_owned(),
                 ..ConfigSchemaVersion::default()
             }))
         };
@@ -392,6 +394,7 @@ mod tests {
                     r#type: "t".to_owned(),
                     schema_id: "S".to_owned(),
                     status: "deprecated".to_owned(),
+                    ..ConfigEventType::default()
                 })),
                 version(2, r#"{"properties":{"a":{}}}"#),
                 version(1, ""),
@@ -405,8 +408,14 @@ mod tests {
         assert_eq!(configuration.event_type("t").expect("known").schema_id, "S");
         let schema = configuration.schema("S").expect("known");
         assert_eq!(schema.latest().map(|(number, _)| number), Some(2));
-        assert!(schema.version(1).expect("known").projection.is_keep_all());
-        assert!(!schema.version(2).expect("known").projection.is_keep_all());
+        let (first, second) =
+            (schema.version(1).expect("known"), schema.version(2).expect("known"));
+        assert!(first.projection.is_keep_all() && first.document.is_none());
+        assert!(!second.projection.is_keep_all());
+        let document = second.document.as_ref().expect("known");
+        assert_eq!(&*document.text, r#"{"properties":{"a":{}}}"#);
+        assert_eq!(&document.digest, SecretHash::of(&document.text).as_bytes());
+        assert_eq!(configuration.event_type("t").expect("known").validation, Validation::Enforce);
         let Some(Sink::Live(live)) = configuration.sink(SinkSid::from_u128(1)) else {
             panic!("known");
         };
@@ -425,6 +434,7 @@ mod tests {
             r#type: "t1".to_owned(),
             schema_id: "S".to_owned(),
             status: status.to_owned(),
+            ..ConfigEventType::default()
         };
         configuration.apply(
             vec![

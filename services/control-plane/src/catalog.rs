@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use millrace_domain::{
     Refusal, SubscribedEvent,
-    schema::{EventType, EventTypeStatus, SchemaVersion, check_name},
+    schema::{
+        EventType, EventTypeStatus, EventTypeUpdate, SchemaVersion, Validation, check_name,
+        is_reserved,
+    },
 };
 use millrace_store::{Error, Page, ResourceStore};
 use url::Url;
@@ -17,10 +20,11 @@ use crate::{
     subscriptions::Wanted,
 };
 
+mod schemas;
 pub(crate) mod seed;
 
-/// Names that only Millrace registers.
-const RESERVED_PREFIXES: [&str; 2] = ["com.twilio.", "io.millrace."];
+pub(crate) use schemas::{NewSchemaVersion, Registration};
+
 /// Longest description of an event type and longest URL of its page, in bytes.
 const TEXT_MAX_BYTES: usize = 2_048;
 
@@ -39,6 +43,8 @@ pub(crate) struct NewEventType {
     pub(crate) description: String,
     pub(crate) status: EventTypeStatus,
     pub(crate) documentation_url: Option<String>,
+    /// `None`: what holds for its name, or as it is.
+    pub(crate) validation: Option<Validation>,
 }
 
 impl Catalog {
@@ -85,16 +91,26 @@ impl Catalog {
         self.store.schema_versions(schema_id, &Page { after, limit }).await.map_err(of_store)
     }
 
-    /// Registers an event type, or changes its description, status and page; with it version 1 of its schema, where that
-    /// is new.
+    /// Registers an event type, or changes its description, status, page and validation; with it version 1 of its schema, where
+    /// that is new. Tells whether the type is new.
     pub(crate) async fn register(
         &self,
         caller: Caller,
         new: NewEventType,
-    ) -> Result<Committed<EventType>, Failure> {
+    ) -> Result<Committed<(EventType, bool)>, Failure> {
         caller.must_be_platform()?;
         new.check().map_err(|refusal| Failure::refused(code::SCHEMA_INVALID, refusal))?;
-        self.check_schema_stays(&new).await?;
+        if self.is_known(&new).await? {
+            let update = EventTypeUpdate {
+                description: Some(new.description),
+                status: Some(new.status),
+                documentation_url: Some(new.documentation_url),
+                validation: new.validation,
+            };
+            let updated = self.store.update_event_type(&new.name, &update, random::now()).await;
+            let (event_type, version) = updated.map_err(of_store)?;
+            return Ok(self.commits.answer((event_type, false), version).await);
+        }
         let now = random::now();
         let first = SchemaVersion {
             schema_id: new.schema_id.clone(),
@@ -108,6 +124,7 @@ impl Catalog {
             Err(error) => return Err(of_store(error)),
         };
         let event_type = EventType {
+            validation: new.validation.unwrap_or_else(|| Validation::default_of(&new.name)),
             name: new.name,
             schema_id: new.schema_id,
             description: new.description,
@@ -119,7 +136,24 @@ impl Catalog {
         let registered = self.store.register(std::slice::from_ref(&event_type), &versions).await;
         let version = registered.map_err(of_store)?;
         let stored = self.store.event_type(&event_type.name).await.map_err(of_store)?;
-        Ok(self.commits.answer(stored, version).await)
+        Ok(self.commits.answer((stored, true), version).await)
+    }
+
+    /// Changes what `update` names of an event type. Of the catalogue's own only the validation can be changed: the rest comes with
+    /// Millrace.
+    pub(crate) async fn update(
+        &self,
+        caller: Caller,
+        name: &str,
+        update: &EventTypeUpdate,
+    ) -> Result<Committed<EventType>, Failure> {
+        caller.must_be_platform()?;
+        check_update(name, update)
+            .map_err(|refusal| Failure::refused(code::SCHEMA_INVALID, refusal))?;
+        self.event_type(name).await?;
+        let updated = self.store.update_event_type(name, update, random::now()).await;
+        let (event_type, version) = updated.map_err(of_store)?;
+        Ok(self.commits.answer(event_type, version).await)
     }
 
     /// Pins a type that a subscription is to take: it must be open to new subscriptions.
@@ -179,8 +213,8 @@ impl Catalog {
         Ok(SubscribedEvent { event_type: event_type.name.clone(), schema_version })
     }
 
-    /// The schema of a type never changes: subscriptions are pinned to its versions.
-    async fn check_schema_stays(&self, new: &NewEventType) -> Result<(), Failure> {
+    /// Tells whether a type is registered. Its schema never changes: subscriptions are pinned to its versions.
+    async fn is_known(&self, new: &NewEventType) -> Result<bool, Failure> {
         match self.store.event_type(&new.name).await {
             Ok(known) if known.schema_id != new.schema_id => Err(Failure::new(
                 Kind::FailedPrecondition,
@@ -188,7 +222,8 @@ impl Catalog {
                 format!("cannot change: it is `{}`", known.schema_id),
             )
             .at("schema_id")),
-            Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(Error::NotFound { .. }) => Ok(false),
             Err(error) => Err(of_store(error)),
         }
     }
@@ -197,19 +232,39 @@ impl Catalog {
 impl NewEventType {
     fn check(&self) -> Result<(), Refusal> {
         check_name("type", &self.name)?;
-        if let Some(prefix) =
-            RESERVED_PREFIXES.iter().find(|prefix| self.name.starts_with(**prefix))
-        {
-            return Err(Refusal::invalid("type", format!("must not start with `{prefix}`")));
+        if is_reserved(&self.name) {
+            let message = "is a name of the catalogue that comes with Millrace: choose a prefix of your own, such as `com.example.`";
+            return Err(Refusal::invalid("type", message));
         }
         check_name("schema_id", &self.schema_id)?;
         check_text("description", &self.description)?;
-        let Some(page) = &self.documentation_url else { return Ok(()) };
-        check_text("documentation_url", page)?;
-        match Url::parse(page) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(()),
-            _ => Err(Refusal::invalid("documentation_url", "must be an `https` URL")),
+        check_page(self.documentation_url.as_deref())
+    }
+}
+
+fn check_update(name: &str, update: &EventTypeUpdate) -> Result<(), Refusal> {
+    let EventTypeUpdate { description, status, documentation_url, validation: _ } = update;
+    if is_reserved(name) {
+        let fields = [
+            ("description", description.is_some()),
+            ("status", status.is_some()),
+            ("documentation_url", documentation_url.is_some()),
+        ];
+        if let Some((field, _)) = fields.into_iter().find(|(_, changed)| *changed) {
+            let message = "comes with Millrace: of a type of the catalogue only the validation can be changed";
+            return Err(Refusal::invalid(field, message));
         }
+    }
+    check_text("description", description.as_deref().unwrap_or_default())?;
+    check_page(documentation_url.as_ref().and_then(Option::as_deref))
+}
+
+fn check_page(page: Option<&str>) -> Result<(), Refusal> {
+    let Some(page) = page else { return Ok(()) };
+    check_text("documentation_url", page)?;
+    match Url::parse(page) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(()),
+        _ => Err(Refusal::invalid("documentation_url", "must be an `https` URL")),
     }
 }
 

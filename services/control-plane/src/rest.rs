@@ -45,10 +45,10 @@ const DEADLINE: Duration = Duration::from_secs(15);
 /// The routes under `/v1`, without a fallback: other services may share the port.
 pub(crate) fn routes(app: Arc<App>) -> Router {
     let catalog = Router::new()
-        .route("/v1/Types", get(types::list))
-        .route("/v1/Types/{type}", get(types::fetch))
+        .route("/v1/Types", get(types::list).post(types::create))
+        .route("/v1/Types/{type}", get(types::fetch).post(types::update))
         .route("/v1/Schemas/{id}", get(schemas::fetch))
-        .route("/v1/Schemas/{id}/Versions", get(schemas::versions))
+        .route("/v1/Schemas/{id}/Versions", get(schemas::versions).post(schemas::register))
         .route("/v1/Schemas/{id}/Versions/{version}", get(schemas::version))
         .route("/v1/Schemas/{id}/Versions/{version}/Raw", get(schemas::raw))
         .method_not_allowed_fallback(|method, uri| method_not_allowed(method, uri, true));

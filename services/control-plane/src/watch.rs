@@ -3,12 +3,13 @@
 //! A watcher costs little memory however slow it is: parts go through a channel of few places, changes are read a page at
 //! a time, few snapshots are open at once, and one that is not taken in time is given up.
 
-use std::{sync::Arc, time::Duration};
+use std::{iter, mem, sync::Arc, time::Duration};
 
 use millrace_domain::{ConfigVersion, secret::SecretHash};
 use millrace_proto::internal::{self as wire, config_service_server::ConfigService};
 use millrace_runtime::{CancellationToken, Tasks};
 use millrace_store::{Change, Changes, Resource, ResourceStore};
+use prost::Message as _;
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     time::timeout,
@@ -27,6 +28,8 @@ pub(crate) use view::View;
 
 /// Resources in a part of a snapshot, and changes in a response.
 const PART: usize = 500;
+/// Bytes after which a part or a response ends, whatever is in it: schemas are large.
+const PART_BYTES: usize = 1024 * 1024;
 /// How often a watcher hears something, were it nothing.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 /// Longest wait for a watcher to take a response.
@@ -184,15 +187,22 @@ impl Watcher {
     }
 
     async fn send_changes(&mut self, changes: Vec<Change>) -> Result<(), Gone> {
-        if let Some(last) = changes.last() {
-            self.version.seq = last.seq;
-        }
         let (mut upserts, mut deletes) = (Vec::new(), Vec::new());
+        let mut bytes = 0;
         for change in changes {
+            self.version.seq = change.seq;
             match self.view.changed(change.changed, &self.source.schemas_url) {
-                view::Shown::Upsert(resource) => upserts.push(resource),
+                view::Shown::Upsert(resource) => {
+                    bytes += resource.encoded_len();
+                    upserts.push(resource);
+                }
                 view::Shown::Delete(key) => deletes.push(key),
                 view::Shown::Nothing => {}
+            }
+            if bytes > PART_BYTES {
+                bytes = 0;
+                let (upserts, deletes) = (mem::take(&mut upserts), mem::take(&mut deletes));
+                self.send(wire::SnapshotPart::Unspecified, upserts, deletes).await?;
             }
         }
         self.send(wire::SnapshotPart::Unspecified, upserts, deletes).await
@@ -216,7 +226,13 @@ impl Watcher {
         let mut shown = keys.into_iter().chain(shown).peekable();
         let mut first = true;
         loop {
-            let part: Vec<_> = shown.by_ref().take(PART).collect();
+            let mut room = PART_BYTES;
+            let part = iter::from_fn(|| {
+                let next = shown.next_if(|_| room > 0)?;
+                room = room.saturating_sub(next.encoded_len());
+                Some(next)
+            });
+            let part: Vec<_> = part.take(PART).collect();
             let last = shown.peek().is_none();
             let place = match (first, last) {
                 (true, true) => wire::SnapshotPart::Whole,

@@ -47,6 +47,8 @@ pub(crate) fn event(event_type: &str, id: &str, data: &str) -> String {
 }
 
 /// Three accounts, a platform key `platform`, schema `Order` of versions 1 to 3 (properties `a`; `a`, `b`; `a`, `b`, `c`),
+/// schema `Checked` of versions 1 and 2 (a text `a` that is required; a number `b` too) of the types `com.example.checked`, `.warned`
+/// and `.unchecked`,
 /// and four sinks of [`ACCOUNT`] that take `com.example.paid` at versions 1, 1, 3 and 9; [`OTHER`] has a fifth, at 3, that takes
 /// [`CHILD`]'s events too, and [`CHILD`] a sixth, at 1.
 pub(crate) fn configuration() -> Configuration {
@@ -96,6 +98,27 @@ pub(crate) fn with_key_of(access: KeyAccess) -> Configuration {
             include_subaccounts: account == OTHER,
         }));
     }
+    for (name, validation) in [("checked", ""), ("warned", "warn"), ("unchecked", "off")] {
+        resources.push(Kind::EventType(ConfigEventType {
+            r#type: format!("com.example.{name}"),
+            schema_id: "Checked".to_owned(),
+            status: "available".to_owned(),
+            validation: validation.to_owned(),
+        }));
+    }
+    for (version, schema) in [
+        (1, r#"{"required":["a"],"properties":{"a":{"type":"string"}}}"#),
+        (2, r#"{"required":["a"],"properties":{"a":{"type":"string"},"b":{"type":"integer"}}}"#),
+    ] {
+        resources.push(Kind::SchemaVersion(ConfigSchemaVersion {
+            schema_id: "Checked".to_owned(),
+            version,
+            dataschema: format!("https://s/Checked/{version}"),
+            document: schema.to_owned(),
+            schema: schema.to_owned(),
+            ..ConfigSchemaVersion::default()
+        }));
+    }
     let resources = resources.into_iter().map(|kind| Resource { resource: Some(kind) });
     Configuration::of(VERSION, resources.collect())
 }
@@ -125,6 +148,7 @@ fn event_type(name: &str, status: &str) -> Kind {
         r#type: name.to_owned(),
         schema_id: "Order".to_owned(),
         status: status.to_owned(),
+        ..ConfigEventType::default()
     })
 }
 

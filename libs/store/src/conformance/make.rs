@@ -6,7 +6,7 @@ use millrace_domain::{
     Account, AccountSid, AccountStatus, AccountUpdate, ApiKey, ApiKeySid, ConfigVersion, KeyAccess,
     SecondaryAuthToken, Secret, Sink, SinkConfiguration, SinkDelivery, SinkSid, SinkStatus,
     SinkUpdate, SubscribedEvent, Subscription, SubscriptionSid, SubscriptionUpdate, Timestamp,
-    schema::{EventType, EventTypeStatus, SchemaVersion},
+    schema::{EventType, EventTypeStatus, SchemaVersion, Validation},
     sink::{Headers, WebhookMethod},
 };
 use serde_json::Value;
@@ -131,6 +131,7 @@ pub(super) fn event_type(name: &str, schema_id: &str) -> EventType {
         description: format!("about {name}"),
         status: EventTypeStatus::Available,
         documentation_url: None,
+        validation: Validation::Enforce,
         created: NOW,
         updated: NOW,
     }

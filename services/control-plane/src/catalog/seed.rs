@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use millrace_domain::{
     Timestamp,
-    schema::{EventType, EventTypeStatus, SchemaVersion},
+    schema::{EventType, EventTypeStatus, SchemaVersion, Validation},
 };
 use millrace_runtime::{CancellationToken, Readiness};
 use millrace_store::{
@@ -119,6 +119,7 @@ impl Seed {
                 }));
             }
             seed.types.extend(family.types.into_iter().map(|seed| EventType {
+                validation: Validation::default_of(&seed.name),
                 name: seed.name,
                 schema_id: seed.schema_id,
                 description: seed.description,

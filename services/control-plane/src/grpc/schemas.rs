@@ -7,7 +7,8 @@ use millrace_proto::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{Asked, Face, scope};
+use super::{Asked, Face, committed, scope};
+use crate::catalog::{NewSchemaVersion, Registration};
 
 #[tonic::async_trait]
 impl SchemaService for Face {
@@ -36,6 +37,25 @@ impl SchemaService for Face {
             let version = self.app.catalog.schema_version(&request.schema_id, number).await?;
             let schema_version = Some((&version).into());
             Ok(Response::new(v1::GetSchemaVersionResponse { schema_version }))
+        })
+        .await
+    }
+
+    async fn register_schema_version(
+        &self,
+        request: Request<v1::RegisterSchemaVersionRequest>,
+    ) -> Result<Response<v1::RegisterSchemaVersionResponse>, Status> {
+        self.within(request, |caller, request| async move {
+            let new = NewSchemaVersion {
+                schema_id: request.schema_id,
+                version: Some(request.version).filter(|version| *version > 0),
+                document: request.document,
+            };
+            let done = self.app.catalog.register_version(caller, new).await?;
+            Ok(committed(done, |Registration { version, created }| {
+                let schema_version = Some((&version).into());
+                v1::RegisterSchemaVersionResponse { schema_version, created }
+            }))
         })
         .await
     }

@@ -4,22 +4,27 @@ use std::sync::Arc;
 
 use axum::{
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::IntoResponse,
 };
-use millrace_domain::schema::SchemaVersion;
+use millrace_domain::{schema::SchemaVersion, secret::SecretHash};
 use serde_json::{Value, json};
 
 use super::{
-    answer::{Answer, date, json as answer},
+    answer::{Answer, committed, date, json as answer},
     listing::{Paged, Place},
-    request::{At, Base, Query},
+    request::{At, Base, Form, Query},
 };
 use crate::{
     App,
     auth::Caller,
+    catalog::{NewSchemaVersion, Registration},
     status::{Failure, Kind, code},
 };
+
+/// How REST spells the fields of an operation.
+const NAMES: [(&str, &str); 3] =
+    [("schema_id", "Id"), ("version", "SchemaVersion"), ("document", "Document")];
 
 pub(super) async fn fetch(
     State(app): State<Arc<App>>,
@@ -64,12 +69,45 @@ pub(super) async fn version(
     Ok(answer(StatusCode::OK, render(&base, &version)))
 }
 
-/// The JSON Schema of a version, for everybody. Where a version's fields are not known, it says only that `data` is an object.
+/// Registers a version of a schema of the platform's own: 201 where it is new, 200 where it was there.
+pub(super) async fn register(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    base: Base,
+    At(id): At<String>,
+    Form(form): Form,
+) -> Answer {
+    caller.must_be_platform()?;
+    let version = form.one("SchemaVersion")?.map(|text| match text.parse::<u32>() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => {
+            Err(Failure::invalid(code::SCHEMA_INVALID, "SchemaVersion", "must be a number from 1"))
+        }
+    });
+    let new = NewSchemaVersion {
+        schema_id: id,
+        version: version.transpose()?,
+        document: form.required("Document", code::SCHEMA_INVALID)?.to_owned(),
+    };
+    let done = app.catalog.register_version(caller, new).await;
+    let done = done.map_err(|failure| failure.spelt(&NAMES))?;
+    let Registration { version, created } = done.value;
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(committed(done.version, answer(status, render(&base, &version))))
+}
+
+/// The JSON Schema of a version, for everybody, to be kept: a version never changes. Where its fields are not known, it says only
+/// that `data` is an object, and is to be asked for again.
 pub(super) async fn raw(
     State(app): State<Arc<App>>,
     At((id, version)): At<(String, String)>,
+    headers: HeaderMap,
 ) -> Answer {
     let version = app.catalog.schema_version(&id, Some(number(&id, &version)?)).await?;
+    let kept = match version.document {
+        Some(_) => "public, max-age=86400",
+        None => "public, no-cache",
+    };
     let document = version.document.unwrap_or_else(|| {
         json!({
             "$id": format!("{}/{id}/{}", app.site.schemas_url, version.version),
@@ -80,7 +118,22 @@ pub(super) async fn raw(
         })
         .to_string()
     });
-    Ok(([(header::CONTENT_TYPE, "application/schema+json")], document).into_response())
+    let tag = format!("\"{}\"", SecretHash::of(&document).to_hex());
+    let about = [(header::ETAG, tag.clone()), (header::CACHE_CONTROL, kept.to_owned())];
+    if asked_for_other(&headers, &tag) {
+        let content_type = [(header::CONTENT_TYPE, "application/schema+json")];
+        return Ok((about, content_type, document).into_response());
+    }
+    Ok((StatusCode::NOT_MODIFIED, about).into_response())
+}
+
+/// Whether the caller has another text, or none (RFC 9110, section 13.1.2).
+fn asked_for_other(headers: &HeaderMap, tag: &str) -> bool {
+    let known = headers.get_all(header::IF_NONE_MATCH).iter();
+    !known.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|known| {
+        let known = known.trim();
+        known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag
+    })
 }
 
 fn number(id: &str, version: &str) -> Result<u32, Failure> {

@@ -11,8 +11,8 @@ use millrace_proto::internal::{
     ConfigSubscribedEvent, ConfigSubscription, Resource as Shape, ResourceKey,
     resource::Resource as Wire, resource_key::Key,
 };
+use millrace_schema::Document;
 use millrace_store::{Changed, Resource};
-use serde_json::{Map, Value};
 
 /// Whose eyes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,7 @@ impl View {
                 r#type: event_type.name,
                 schema_id: event_type.schema_id,
                 status: event_type.status.as_str().to_owned(),
+                validation: event_type.validation.as_str().to_owned(),
             }),
             Resource::SchemaVersion(version) if router => {
                 Wire::SchemaVersion(schema_version(version, schemas_url))
@@ -162,11 +163,17 @@ fn subscription(subscription: Subscription) -> ConfigSubscription {
     }
 }
 
+/// A document that is read no more, being of other days, is told as it is: the router says so. Until then, its own properties are
+/// what is known of it.
 fn schema_version(version: SchemaVersion, schemas_url: &str) -> ConfigSchemaVersion {
-    let document = version.document.and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    let outline = version.document.as_deref().map(|text| match Document::parse(text) {
+        Ok(document) => document.outline(),
+        Err(_) => serde_json::from_str(text).unwrap_or_default(),
+    });
     ConfigSchemaVersion {
         dataschema: format!("{schemas_url}/{}/{}", version.schema_id, version.version),
-        document: document.map(|document| properties(&document).to_string()).unwrap_or_default(),
+        document: outline.map(|outline| outline.to_string()).unwrap_or_default(),
+        schema: version.document.unwrap_or_default(),
         schema_id: version.schema_id,
         version: version.version,
         ..ConfigSchemaVersion::default()
@@ -187,32 +194,28 @@ fn identity(version: SchemaVersion, schemas_url: &str) -> Option<ConfigSchemaVer
     })
 }
 
-/// The properties of a schema and theirs, which is what projection looks at.
-fn properties(schema: &Value) -> Value {
-    let known = schema.get("properties").and_then(Value::as_object);
-    let inner = known.map(|known| {
-        known.iter().map(|(name, inner)| (name.clone(), properties(inner))).collect::<Map<_, _>>()
-    });
-    match inner {
-        Some(inner) => serde_json::json!({ "properties": inner }),
-        None => serde_json::json!({}),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use millrace_domain::projection::Projection;
-
     use super::*;
 
     #[test]
-    fn a_router_projects_as_the_whole_document_would() {
+    fn a_router_is_told_what_projection_looks_at_and_what_events_are_checked_by() {
         let document = serde_json::json!({
-            "title": "A", "required": ["a"],
-            "properties": {"a": {"type": "string"}, "properties": {"properties": {"x": {}}}},
+            "title": "A", "type": "object", "required": ["a"],
+            "properties": {"a": {"type": "string"}, "b": {"$ref": "#/$defs/b"}},
+            "$defs": {"b": {"properties": {"c": {}}}},
         });
-        let slim = properties(&document);
-        assert_eq!(Projection::of_schema(&slim), Projection::of_schema(&document));
-        assert!(slim.get("title").is_none());
+        let version = |document: Option<String>| SchemaVersion {
+            schema_id: "A".to_owned(),
+            version: 2,
+            document,
+            created: millrace_domain::Timestamp::default(),
+        };
+        let shown = schema_version(version(Some(document.to_string())), "https://s");
+        assert_eq!(shown.dataschema, "https://s/A/2");
+        assert_eq!(shown.document, r#"{"properties":{"a":{},"b":{"properties":{"c":{}}}}}"#);
+        assert_eq!(shown.schema, document.to_string());
+        let unknown = schema_version(version(None), "https://s");
+        assert_eq!((unknown.document.as_str(), unknown.schema.as_str()), ("", ""));
     }
 }

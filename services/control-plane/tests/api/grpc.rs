@@ -27,7 +27,7 @@ fn sink(destination: &str) -> Sink {
 }
 
 /// Code and field of a refusal.
-fn violation<T: std::fmt::Debug>(answer: Result<T, Status>) -> (Code, String) {
+pub(crate) fn violation<T: std::fmt::Debug>(answer: Result<T, Status>) -> (Code, String) {
     let error = answer.expect_err("a refusal");
     let details = error.get_details_bad_request();
     let field = details.and_then(|details| Some(details.field_violations.first()?.field.clone()));

@@ -20,6 +20,7 @@ mod quarantine;
 mod refusals;
 mod request_ids;
 mod rest;
+mod schemas;
 mod sink_settings;
 mod sink_types;
 mod watch;

@@ -190,7 +190,7 @@ async fn what_is_not_there_is_not_found() {
         (Method::PUT, "/v1/Sinks", 20004),
         (Method::DELETE, "/v1/Sinks", 20004),
         (Method::DELETE, "/v1/Schemas/Messaging.MessageStatus", 91203),
-        (Method::POST, "/v1/Types", 91203),
+        (Method::DELETE, "/v1/Types", 91203),
     ] {
         let (status, told, _) = refused(read(it.request(method, path)).await);
         assert_eq!((status, told), (405, code), "{path}");
