@@ -23,7 +23,12 @@ pub struct Validator {
     open: jsonschema::Validator,
     /// Finds unknown properties where it must: among forms that are told apart by having no others.
     known: Projection,
+    bytes: usize,
 }
+
+/// What a value of a document takes compiled, and a regular expression with what it remembers while it matches.
+const VALUE_BYTES: usize = 256;
+const PATTERN_BYTES: usize = 64 * 1024;
 
 /// Why an event's data does not fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +55,13 @@ impl Validator {
     }
 }
 
+impl Validator {
+    /// About how many bytes of memory it takes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 impl fmt::Debug for Validator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Validator").finish_non_exhaustive()
@@ -60,7 +72,26 @@ pub(crate) fn compile(tree: &Value, dialect: Dialect) -> Result<Validator, Probl
     Ok(Validator {
         open: build(&relaxed(tree), dialect)?,
         known: Projection::of_schema(&outline(tree)),
+        bytes: bytes(tree, false),
     })
+}
+
+/// Estimates what a tree takes compiled: a little for each value, much for each regular expression.
+fn bytes(value: &Value, patterns: bool) -> usize {
+    let inner: usize = match value {
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| {
+                let pattern = patterns || (name == "pattern" && value.is_string());
+                let own = if pattern { PATTERN_BYTES } else { VALUE_BYTES };
+                own + bytes(value, name == "patternProperties")
+            })
+            .sum(),
+        Value::Array(values) => values.iter().map(|value| bytes(value, false)).sum(),
+        Value::String(text) => text.len(),
+        _ => 0,
+    };
+    VALUE_BYTES + inner
 }
 
 /// Matches in linear time, fetches nothing: the tree has no `$ref`.

@@ -26,6 +26,7 @@ mod publish;
 mod room;
 mod route;
 mod status;
+mod validate;
 mod writer;
 
 pub use config::Settings;

@@ -35,6 +35,23 @@ pub(crate) fn published(face: &'static str, results: &[PublishResult], took: Dur
     }
 }
 
+/// Counts an event whose data does not fit its schema; `mode` says what becomes of it.
+pub(crate) fn unfit(mode: &'static str, schema_id: &str) {
+    let schema = schema_id.to_owned();
+    counter!("millrace_unfit_events_total", "mode" => mode, "schema" => schema).increment(1);
+}
+
+/// Counts a schema that cannot be compiled.
+pub(crate) fn not_compiled() {
+    counter!("millrace_uncompiled_schemas_total").increment(1);
+}
+
+/// How many compiled schemas are kept, and in how many bytes.
+pub(crate) fn compiled(schemas: usize, bytes: usize) {
+    gauge!("millrace_compiled_schemas").set(float(schemas));
+    gauge!("millrace_compiled_schema_bytes").set(float(bytes));
+}
+
 /// Counts a chunk that was appended.
 pub(crate) fn appended(events: usize, bytes: usize) {
     histogram!("millrace_chunk_events").record(float(events));

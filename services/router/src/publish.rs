@@ -25,6 +25,7 @@ use crate::{
     room::Room,
     route::{Origin, Routed, is_traceparent},
     status::Problem,
+    validate::Validators,
     writer::{Exceptions, Parcel, Unwritten, Writers},
 };
 
@@ -73,6 +74,7 @@ pub(crate) struct Publisher {
     watch: Watch,
     writers: Writers,
     room: Room,
+    validators: Validators,
     partitions: u16,
     append_timeout: Duration,
 }
@@ -101,7 +103,8 @@ impl Publisher {
         partitions: u16,
         append_timeout: Duration,
     ) -> Self {
-        Self { watch, writers, room, partitions, append_timeout }
+        let validators = Validators::default();
+        Self { watch, writers, room, validators, partitions, append_timeout }
     }
 
     /// The configuration it goes by.
@@ -196,7 +199,7 @@ impl Publisher {
 
     /// Starts to gather the events of a request. `deduplicate`: those with an id of their own are left out where they are known.
     pub(crate) fn batch<'a>(
-        &self,
+        &'a self,
         opened: &'a Opened,
         account_field: &'static str,
         deduplicate: bool,
@@ -204,6 +207,7 @@ impl Publisher {
         Batch {
             origin: Origin {
                 configuration: &opened.configuration,
+                validators: &self.validators,
                 caller: opened.caller,
                 account_field,
                 traceparent: &opened.traceparent,

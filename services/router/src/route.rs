@@ -14,13 +14,15 @@ use millrace_proto::internal::{ChunkEvent, Variant};
 use millrace_queue::chunk::{account_bytes, sinks_bytes};
 use millrace_watch::{Configuration, Schema};
 
-use crate::auth::Caller;
+use crate::{auth::Caller, validate::Validators};
 
 /// What all events of a request have in common.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin<'a> {
     /// By what they are checked and matched.
     pub(crate) configuration: &'a Configuration,
+    /// What their data is checked with.
+    pub(crate) validators: &'a Validators,
     /// Who publishes them.
     pub(crate) caller: Caller,
     /// What the account of an event is called where it came in.
@@ -68,6 +70,7 @@ impl<'a> Origin<'a> {
             event.time = Some(Cow::Borrowed(self.now));
         }
         let published = self.published(&event)?;
+        self.validate(&event, &published)?;
         let routes = self.configuration.routes(account, &event.event_type);
         let own = variants(&event, &published, routes)?;
         let mut sinks = u32::try_from(routes.len()).unwrap_or(u32::MAX);
@@ -179,6 +182,15 @@ impl<'a> Origin<'a> {
         }
     }
 
+    /// Checks the data by the version that the event follows, as its type asks.
+    fn validate(&self, event: &CloudEvent<'_>, published: &Published<'_>) -> Result<(), Refusal> {
+        let known = self.configuration.event_type(&event.event_type);
+        let version = published.schema.and_then(|schema| schema.version(published.number));
+        let (Some(event_type), Some(version)) = (known, version) else { return Ok(()) };
+        let of = (event_type.schema_id.as_str(), published.number, version);
+        self.validators.check(event_type.validation, of, &event.data)
+    }
+
     /// The trace that an event is of: its own, or its request's.
     fn traceparent_of<'e>(&self, event: &'e CloudEvent<'_>) -> Option<&'e str>
     where
@@ -277,7 +289,9 @@ mod tests {
 
     fn origin(configuration: &Configuration, caller: Caller) -> Origin<'_> {
         let now = "2026-01-02T03:04:05.678Z";
-        Origin { configuration, caller, account_field: "account_sid", traceparent: TRACE, now }
+        let validators: &'static Validators = Box::leak(Box::default());
+        let account_field = "account_sid";
+        Origin { configuration, validators, caller, account_field, traceparent: TRACE, now }
     }
 
     fn route(json: &str) -> Result<Routed, Refusal> {
@@ -329,6 +343,26 @@ mod tests {
         assert_eq!(versions, [1, 2]);
         let as_it_is = String::from_utf8(queued.variants[1].event.to_vec()).expect("UTF-8");
         assert!(as_it_is.contains("https://s/Order/2") && as_it_is.contains(r#""b":2"#));
+    }
+
+    #[test]
+    fn data_is_checked_by_the_version_that_the_event_follows() {
+        let data = r#"{"a":"x","b":"no number"}"#;
+        let named = |version: u32| {
+            event("com.example.checked", "1", data).replace(
+                r#""data""#,
+                &format!(r#""dataschema":"https://s/Checked/{version}","data""#),
+            )
+        };
+        let refused_data = (RefusalCode::InvalidArgument, "data.b".to_owned());
+        assert_eq!(refused(&event("com.example.checked", "1", data)), refused_data);
+        assert_eq!(refused(&named(2)), refused_data);
+        assert!(route(&named(1)).is_ok(), "version 1 does not know `b`");
+        let missing = refused(&event("com.example.checked", "1", r#"{"b":1}"#));
+        assert_eq!(missing, (RefusalCode::InvalidArgument, "data.a".to_owned()));
+        for lenient in ["com.example.warned", "com.example.unchecked"] {
+            assert!(route(&event(lenient, "1", data)).is_ok(), "{lenient}");
+        }
     }
 
     #[test]

@@ -1,0 +1,223 @@
+//! Whether an event's data fits its schema version. Whose type has no document pays nothing.
+//!
+//! A document is compiled when the first event of its version comes, and kept by its digest: however often the configuration is told
+//! anew, the same text is compiled once. What is kept is bounded: what was not used for longest goes first, and is compiled again when it
+//! is needed. A document that cannot be compiled is told of once, and its events are accepted as they are.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use millrace_domain::{Refusal, schema::Validation};
+use millrace_schema::Validator;
+use millrace_watch::{Document, SchemaVersion};
+use serde_json::Value;
+
+use crate::metrics;
+
+/// Most bytes of compiled documents, as they are estimated.
+const COMPILED_MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// The compiled documents.
+#[derive(Default)]
+pub(crate) struct Validators {
+    compiled: RwLock<HashMap<[u8; 32], Arc<Compiled>>>,
+    /// Held while a document is compiled: whoever else needs it waits, and compiles nothing.
+    compiling: Mutex<()>,
+    /// Counts what was compiled; what is used is marked with it.
+    age: AtomicU64,
+}
+
+struct Compiled {
+    /// `None`: cannot be.
+    validator: Option<Validator>,
+    bytes: usize,
+    used: AtomicU64,
+}
+
+impl Validators {
+    /// Checks the data of an event of schema `schema_id` by its version.
+    ///
+    /// # Errors
+    /// Where the type enforces it, the field that does not fit, and why. A type that only warns has it counted.
+    pub(crate) fn check(
+        &self,
+        validation: Validation,
+        (schema_id, number, version): (&str, u32, &SchemaVersion),
+        data: &str,
+    ) -> Result<(), Refusal> {
+        let Some(document) = &version.document else { return Ok(()) };
+        if validation == Validation::Off {
+            return Ok(());
+        }
+        let compiled = self.compiled(document, schema_id, number);
+        let Some(validator) = &compiled.validator else { return Ok(()) };
+        let Err(refusal) = fits(validator, data) else { return Ok(()) };
+        metrics::unfit(validation.as_str(), schema_id);
+        match validation {
+            Validation::Enforce => {
+                let message =
+                    format!("{} (schema `{schema_id}`, version {number})", refusal.message);
+                Err(Refusal { message, ..refusal })
+            }
+            Validation::Warn | Validation::Off => Ok(()),
+        }
+    }
+
+    fn compiled(&self, document: &Document, schema_id: &str, number: u32) -> Arc<Compiled> {
+        if let Some(known) = self.known(document) {
+            return known;
+        }
+        let compiling = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = self.known(document) {
+            return known;
+        }
+        let compiled = Arc::new(Compiled::of(document, schema_id, number));
+        self.keep(document.digest, Arc::clone(&compiled));
+        drop(compiling);
+        compiled
+    }
+
+    fn known(&self, document: &Document) -> Option<Arc<Compiled>> {
+        let kept = self.compiled.read().unwrap_or_else(PoisonError::into_inner);
+        let known = kept.get(&document.digest)?;
+        let now = self.age.load(Ordering::Relaxed);
+        if known.used.load(Ordering::Relaxed) != now {
+            known.used.store(now, Ordering::Relaxed);
+        }
+        Some(Arc::clone(known))
+    }
+
+    /// Keeps what was compiled, and gives up what was not used for longest where there is no room.
+    fn keep(&self, digest: [u8; 32], compiled: Arc<Compiled>) {
+        let now = self.age.fetch_add(1, Ordering::Relaxed) + 1;
+        compiled.used.store(now, Ordering::Relaxed);
+        let mut kept = self.compiled.write().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes: usize = kept.values().map(|known| known.bytes).sum();
+        while bytes + compiled.bytes > COMPILED_MAX_BYTES {
+            let oldest = kept.iter().min_by_key(|(_, known)| known.used.load(Ordering::Relaxed));
+            let Some(oldest) = oldest.map(|(digest, _)| *digest) else { break };
+            bytes -= kept.remove(&oldest).map_or(0, |gone| gone.bytes);
+        }
+        metrics::compiled(kept.len() + 1, bytes + compiled.bytes);
+        kept.insert(digest, compiled);
+    }
+}
+
+impl fmt::Debug for Validators {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Validators").finish_non_exhaustive()
+    }
+}
+
+impl Compiled {
+    fn of(document: &Document, schema_id: &str, number: u32) -> Self {
+        let read = millrace_schema::Document::parse(&document.text);
+        let validator = read.and_then(|document| document.compile());
+        let validator = match validator {
+            Ok(validator) => Some(validator),
+            Err(problem) => {
+                metrics::not_compiled();
+                tracing::warn!(
+                    schema.id = schema_id,
+                    schema.version = number,
+                    %problem,
+                    "cannot compile a schema: its events are accepted unchecked"
+                );
+                None
+            }
+        };
+        let bytes = document.text.len() + validator.as_ref().map_or(0, Validator::bytes);
+        Self { validator, bytes, used: AtomicU64::new(0) }
+    }
+}
+
+fn fits(validator: &Validator, data: &str) -> Result<(), Refusal> {
+    let data: Value = serde_json::from_str(data)
+        .map_err(|error| Refusal::invalid("data", format!("cannot be read: {error}")))?;
+    validator.check(&data).map_err(|violation| Refusal::invalid(violation.field, violation.message))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use millrace_domain::{projection::Projection, secret::SecretHash};
+
+    use super::*;
+
+    fn version(document: &str) -> SchemaVersion {
+        SchemaVersion {
+            dataschema: "https://s/A/1".to_owned(),
+            projection: Projection::keep_all(),
+            document: (!document.is_empty()).then(|| Document {
+                text: Arc::from(document),
+                digest: *SecretHash::of(document).as_bytes(),
+            }),
+        }
+    }
+
+    fn check(
+        validators: &Validators,
+        validation: Validation,
+        document: &str,
+        data: &str,
+    ) -> Result<(), String> {
+        let checked = validators.check(validation, ("A", 1, &version(document)), data);
+        checked.map_err(|refusal| format!("{}: {}", refusal.field, refusal.message))
+    }
+
+    const TEXT: &str = r#"{"properties":{"a":{"type":"string"}}}"#;
+
+    #[test]
+    fn what_does_not_fit_is_refused_where_the_type_enforces_it() {
+        let validators = Validators::default();
+        let with = |validation, data| check(&validators, validation, TEXT, data);
+        assert_eq!(with(Validation::Enforce, r#"{"a":"x","unknown":1}"#), Ok(()));
+        let refused = with(Validation::Enforce, r#"{"a":1}"#).expect_err("refused");
+        assert_eq!(refused, r#"data.a: the value is not of type "string" (schema `A`, version 1)"#);
+        assert!(with(Validation::Enforce, r#"{"b":1e999}"#).is_err(), "no number that is known");
+        assert_eq!(with(Validation::Warn, r#"{"a":1}"#), Ok(()));
+        assert_eq!(with(Validation::Off, r#"{"a":1}"#), Ok(()));
+    }
+
+    #[test]
+    fn a_version_without_a_document_and_a_type_that_is_off_compile_nothing() {
+        let validators = Validators::default();
+        assert_eq!(check(&validators, Validation::Enforce, "", r#"{"a":1}"#), Ok(()));
+        assert_eq!(check(&validators, Validation::Off, TEXT, r#"{"a":1}"#), Ok(()));
+        assert_eq!(validators.age.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn a_document_is_compiled_once_and_one_that_cannot_be_does_not_stop_anybody() {
+        let validators = Validators::default();
+        for _ in 0..3 {
+            assert_eq!(check(&validators, Validation::Enforce, TEXT, "{}"), Ok(()));
+            assert_eq!(check(&validators, Validation::Enforce, r#"{"type":7}"#, "{}"), Ok(()));
+        }
+        assert_eq!(validators.age.load(Relaxed), 2);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_what_is_used_stays() {
+        let validators = Validators::default();
+        let patterns: Vec<String> =
+            (0..60).map(|n| format!(r#""p{n}":{{"pattern":"^[a-z]{{1,9}}$"}}"#)).collect();
+        let document =
+            |n: u32| format!(r#"{{"title":"{n}","properties":{{{}}}}}"#, patterns.join(","));
+        for n in 0..60 {
+            assert_eq!(check(&validators, Validation::Enforce, &document(n), "{}"), Ok(()));
+            assert_eq!(check(&validators, Validation::Enforce, &document(0), "{}"), Ok(()));
+        }
+        assert_eq!(validators.age.load(Relaxed), 60, "the first was never given up");
+        let kept = validators.compiled.read().expect("not poisoned");
+        let bytes: usize = kept.values().map(|known| known.bytes).sum();
+        assert!(kept.len() < 60 && bytes <= COMPILED_MAX_BYTES, "{} of {bytes} bytes", kept.len());
+    }
+}
