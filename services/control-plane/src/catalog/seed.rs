@@ -36,15 +36,76 @@ const FAMILIES: [&str; 12] = [
 ];
 
 /// Schemas whose fields are known.
-const SCHEMAS: [&str; 8] = [
-    include_str!("../../catalogue/schemas/Millrace.SinkHealth.json"),
-    include_str!("../../catalogue/schemas/Millrace.EventsDropped.json"),
-    include_str!("../../catalogue/schemas/Messaging.MessageStatus.json"),
-    include_str!("../../catalogue/schemas/Messaging.InboundMessageV1.json"),
-    include_str!("../../catalogue/schemas/Voice.WebhookEvent.json"),
-    include_str!("../../catalogue/schemas/VoiceInsights.CallSummary.json"),
+const SCHEMAS: [&str; 69] = [
+    include_str!("../../catalogue/schemas/A2P.BrandInvalidContactEmail.json"),
+    include_str!("../../catalogue/schemas/A2P.BrandRegistered.json"),
+    include_str!("../../catalogue/schemas/A2P.BrandRegistrationEmail2FAClicked.json"),
+    include_str!("../../catalogue/schemas/A2P.BrandRegistrationEmail2FACompleted.json"),
+    include_str!("../../catalogue/schemas/A2P.BrandRegistrationEmail2FAOpened.json"),
+    include_str!("../../catalogue/schemas/A2P.BrandRegistrationEmail2FASent.json"),
+    include_str!("../../catalogue/schemas/A2P.BrandRegistrationEmail2FATimeout.json"),
+    include_str!("../../catalogue/schemas/A2P.BrandRegistrationFailure.json"),
+    include_str!("../../catalogue/schemas/A2P.BrandSecondaryVettingFailure.json"),
+    include_str!("../../catalogue/schemas/A2P.BrandSharingCreated.json"),
+    include_str!("../../catalogue/schemas/A2P.BrandSharingDeleted.json"),
+    include_str!("../../catalogue/schemas/A2P.BrandUnverified.json"),
+    include_str!("../../catalogue/schemas/A2P.BrandVerified.json"),
+    include_str!("../../catalogue/schemas/A2P.BrandVettedVerified.json"),
+    include_str!("../../catalogue/schemas/A2P.CampaignRegistrationApproved.json"),
+    include_str!("../../catalogue/schemas/A2P.CampaignRegistrationDeleted.json"),
+    include_str!("../../catalogue/schemas/A2P.CampaignRegistrationFailure.json"),
+    include_str!("../../catalogue/schemas/A2P.CampaignRegistrationSubmitted.json"),
+    include_str!("../../catalogue/schemas/A2P.NumberDeregistrationFailed.json"),
+    include_str!("../../catalogue/schemas/A2P.NumberDeregistrationPending.json"),
+    include_str!("../../catalogue/schemas/A2P.NumberDeregistrationSuccessful.json"),
+    include_str!("../../catalogue/schemas/A2P.NumberRegistrationFailed.json"),
+    include_str!("../../catalogue/schemas/A2P.NumberRegistrationPending.json"),
+    include_str!("../../catalogue/schemas/A2P.NumberRegistrationSuccessful.json"),
+    include_str!("../../catalogue/schemas/A2P.SuspendedCampaignDeleteSubmitted.json"),
+    include_str!("../../catalogue/schemas/AccountSecurity.MessageStatusEvent.json"),
+    include_str!("../../catalogue/schemas/AccountSecurity.VerifyEventStreamDLREvent.json"),
+    include_str!("../../catalogue/schemas/AccountSecurity.VerifyEventStreamEvent.json"),
+    include_str!("../../catalogue/schemas/Conversations.ConversationAdded.json"),
+    include_str!("../../catalogue/schemas/Conversations.ConversationRemoved.json"),
+    include_str!("../../catalogue/schemas/Conversations.ConversationStateUpdated.json"),
+    include_str!("../../catalogue/schemas/Conversations.ConversationUpdated.json"),
+    include_str!("../../catalogue/schemas/Conversations.MessageAdded.json"),
+    include_str!("../../catalogue/schemas/Conversations.MessageRemoved.json"),
+    include_str!("../../catalogue/schemas/Conversations.MessageUpdated.json"),
+    include_str!("../../catalogue/schemas/Conversations.ParticipantAdded.json"),
+    include_str!("../../catalogue/schemas/Conversations.ParticipantRemoved.json"),
+    include_str!("../../catalogue/schemas/Conversations.ParticipantUpdated.json"),
+    include_str!("../../catalogue/schemas/Conversations.UserAdded.json"),
+    include_str!("../../catalogue/schemas/Conversations.UserUpdated.json"),
+    include_str!("../../catalogue/schemas/DapTbt.LinkClicked.json"),
+    include_str!("../../catalogue/schemas/EngagementIntelligence.TranscriptEvent.json"),
     include_str!("../../catalogue/schemas/ErrorLogs.Error.json"),
     include_str!("../../catalogue/schemas/EventStreams.TestSink.json"),
+    include_str!("../../catalogue/schemas/Messaging.InboundMessageV1.json"),
+    include_str!("../../catalogue/schemas/Messaging.MessageStatus.json"),
+    include_str!("../../catalogue/schemas/Millrace.EventsDropped.json"),
+    include_str!("../../catalogue/schemas/Millrace.SinkHealth.json"),
+    include_str!("../../catalogue/schemas/Studio.FlowExecutionEvent.json"),
+    include_str!("../../catalogue/schemas/Studio.FlowStepEvent.json"),
+    include_str!("../../catalogue/schemas/SuperSim.ConnectionEvent.json"),
+    include_str!("../../catalogue/schemas/TaskRouter.WDSEvent.json"),
+    include_str!("../../catalogue/schemas/TollFree.VerificationDeleted.json"),
+    include_str!("../../catalogue/schemas/TollFree.VerificationEdit.json"),
+    include_str!("../../catalogue/schemas/TollFree.VerificationExpired.json"),
+    include_str!("../../catalogue/schemas/TollFree.VerificationFailure.json"),
+    include_str!("../../catalogue/schemas/TollFree.VerificationPendingReview.json"),
+    include_str!("../../catalogue/schemas/TollFree.VerificationRejected.json"),
+    include_str!("../../catalogue/schemas/TollFree.VerificationRequestApproved.json"),
+    include_str!("../../catalogue/schemas/TollFree.VerificationRequested.json"),
+    include_str!("../../catalogue/schemas/VideoInsights.ParticipantSummaryApi.json"),
+    include_str!("../../catalogue/schemas/VideoInsights.RoomSummaryApi.json"),
+    include_str!("../../catalogue/schemas/VideoInsights.VideoLogAnalyzerParticipantSummary.json"),
+    include_str!("../../catalogue/schemas/VideoInsights.VideoLogAnalyzerRoomSummary.json"),
+    include_str!("../../catalogue/schemas/Voice.WebhookEvent.json"),
+    include_str!("../../catalogue/schemas/VoiceInsights.CallEvent.json"),
+    include_str!("../../catalogue/schemas/VoiceInsights.CallSummary.json"),
+    include_str!("../../catalogue/schemas/VoiceInsights.ConferenceParticipantSummary.json"),
+    include_str!("../../catalogue/schemas/VoiceInsights.ConferenceSummary.json"),
 ];
 
 /// First and longest wait before the next try to register.
@@ -206,6 +267,7 @@ mod tests {
     use std::collections::HashSet;
 
     use millrace_domain::{projection::Projection, schema::check_name};
+    use millrace_schema::Document;
 
     use super::*;
 
@@ -262,6 +324,35 @@ mod tests {
         );
         let v1 = Projection::of_schema(&document("VoiceInsights.CallSummary", 1));
         assert_eq!(v1.apply(r#"{"created_time":"t"}"#).as_deref(), Some("{}"));
+    }
+
+    #[test]
+    fn every_document_is_one_that_a_platform_might_register() {
+        let mut before: Option<(String, Document)> = None;
+        let mut documents = 0;
+        for version in seed().versions {
+            let Some(text) = &version.document else { continue };
+            let place = format!("{} {}", version.schema_id, version.version);
+            let document =
+                Document::parse(text).unwrap_or_else(|problem| panic!("{place}: {problem}"));
+            if let Some((schema_id, older)) = &before
+                && *schema_id == version.schema_id
+            {
+                assert_eq!(older.breaks(&document), [], "{place}");
+            }
+            before = Some((version.schema_id, document));
+            documents += 1;
+        }
+        assert!(documents > 100, "{documents}");
+    }
+
+    #[test]
+    fn a_file_that_no_family_names_is_none() {
+        let seed = seed();
+        for file in SCHEMAS {
+            let id = serde_json::from_str::<SeedDocument>(file).expect("a schema").id;
+            assert!(seed.versions.iter().any(|version| version.schema_id == id), "{id}");
+        }
     }
 
     #[test]

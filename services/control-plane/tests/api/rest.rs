@@ -153,7 +153,7 @@ async fn the_catalogue_tells_types_schemas_and_documents() {
     assert_eq!(status, 200);
     assert_eq!(document["$id"], "https://events-schemas.twilio.com/Messaging.MessageStatus/4");
     assert_eq!(document["properties"]["to"]["identityType"], "phone");
-    let (_, unknown) = it.get("/v1/Schemas/TaskRouter.WDSEvent/Versions/4/Raw").await;
+    let (_, unknown) = it.get("/v1/Schemas/Iam.IpBlocked/Versions/1/Raw").await;
     assert_eq!(unknown["type"], "object");
     assert!(unknown.get("properties").is_none());
 }
