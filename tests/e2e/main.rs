@@ -13,6 +13,7 @@ mod refuses_resources;
 mod refuses_settings;
 mod retries;
 mod room;
+mod schemas;
 mod shutdown;
 mod sink_tests;
 mod sink_types;

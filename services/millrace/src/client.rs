@@ -3,6 +3,7 @@
 
 mod audit;
 pub(crate) mod connection;
+mod directory;
 mod explain;
 pub(crate) mod failure;
 mod list;
@@ -11,6 +12,7 @@ mod logs;
 pub(crate) mod output;
 pub(crate) mod publish;
 mod quarantine;
+mod schemas;
 mod shape;
 pub(crate) mod signature;
 mod sinks;
@@ -28,6 +30,7 @@ pub(crate) enum ClientCommand {
     Sinks(sinks::SinksArgs),
     Subscriptions(subscriptions::SubscriptionsArgs),
     Types(types::TypesArgs),
+    Schemas(schemas::SchemasArgs),
     Events(logs::EventsArgs),
     Errors(logs::ErrorsArgs),
     Publish(publish::PublishArgs),
@@ -53,6 +56,10 @@ pub(crate) async fn run(command: ClientCommand, defaults: DefaultArgs) -> anyhow
         ClientCommand::Types(mut args) => {
             args.connection = args.connection.or(defaults);
             types::run(args).await
+        }
+        ClientCommand::Schemas(mut args) => {
+            args.connection = args.connection.or(defaults);
+            schemas::run(args).await
         }
         ClientCommand::Events(mut args) => {
             args.connection = args.connection.or(defaults);

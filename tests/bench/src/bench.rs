@@ -113,6 +113,11 @@ impl Bench {
         })
     }
 
+    /// Gives the events' type a schema, which is enforced from then on.
+    pub(crate) async fn describe_events(&self) -> Result<()> {
+        self.stack.api.register_schema().await.with_context(|| self.stack.logs())
+    }
+
     /// Makes sinks.
     pub(crate) async fn audience(&self, wanted: Wanted) -> Result<Audience> {
         let made = self.stack.api.audience(wanted, self.receiver_port).await;

@@ -43,6 +43,8 @@ pub(crate) struct RunArgs {
 pub(crate) enum Case {
     /// Batches of 100 to one sink that takes batches.
     Batched,
+    /// As `batched`, the data of every event being checked by a schema.
+    BatchedValidated,
     /// Batches of 100 to one sink that takes one event a request.
     Unbatched,
     /// As `batched`, only failed attempts being logged.
@@ -114,6 +116,7 @@ impl Case {
     async fn run(self, context: &Context) -> Result<Outcome> {
         match self {
             Self::Batched => throughput::batched(context).await,
+            Self::BatchedValidated => throughput::batched_validated(context).await,
             Self::Unbatched => throughput::unbatched(context).await,
             Self::BatchedFailures => throughput::batched_failures(context).await,
             Self::UnbatchedFailures => throughput::unbatched_failures(context).await,
@@ -150,7 +153,9 @@ pub(crate) async fn command(args: RunArgs) -> Result<()> {
         "no `{}`: run `make bench`, or name one by --millrace",
         millrace.display()
     );
-    println!("events     {EVENT_BYTES} bytes of JSON each, of a type without a schema, by gRPC");
+    println!(
+        "events     {EVENT_BYTES} bytes of JSON each, of a type without a schema but where it says `validated`, by gRPC"
+    );
     println!("CPU        of services, Redis and PostgreSQL, read from the OS");
     println!("latency    from publish sent to request received");
     println!("durability Redis appendonly=yes appendfsync=everysec; PostgreSQL fsync=on");

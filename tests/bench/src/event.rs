@@ -177,6 +177,46 @@ fn order(seed: usize, note: &str) -> serde_json::Value {
     })
 }
 
+/// A JSON Schema that says of the data what can be said.
+pub(crate) fn schema() -> serde_json::Value {
+    let text = json!({ "type": "string" });
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "required": ["order_id", "customer", "items"],
+        "properties": {
+            "order_id": { "type": "string", "pattern": "^ORD-[0-9]{4}-[0-9]+$" },
+            "customer": {
+                "type": "object",
+                "required": ["id"],
+                "properties": { "id": text, "email": text, "phone": text },
+            },
+            "carrier": { "type": "string", "enum": ["DHL", "PostNord", "UPS"] },
+            "tracking_number": { "type": "string", "maxLength": 40 },
+            "destination": {
+                "type": "object",
+                "properties": { "city": text, "postal_code": text, "residential": { "type": "boolean" } },
+            },
+            "items": {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "type": "object",
+                    "required": ["sku", "quantity"],
+                    "properties": {
+                        "sku": text,
+                        "name": text,
+                        "quantity": { "type": "integer", "minimum": 1 },
+                        "price": { "type": "object", "properties": { "amount": text, "currency": text } },
+                    },
+                },
+            },
+            "estimated_delivery": text,
+            "note": text,
+        },
+    })
+}
+
 /// Bytes that a delivered event has besides its data.
 fn envelope_bytes() -> usize {
     let id = EventId { run: 0, number: 0, sent_us: 0 }.to_string();

@@ -5,11 +5,13 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, Result, ensure};
 use millrace_proto::v1::{
     CreateAccountRequest, CreateEventTypeRequest, CreateSinkRequest, CreateSubscriptionRequest,
-    EventType, KinesisConfiguration, PublishRequest, Sink, SubscribedEvent, Subscription,
-    WebhookConfiguration, account_service_client::AccountServiceClient,
+    EventType, KinesisConfiguration, PublishRequest, RegisterSchemaVersionRequest, Sink,
+    SubscribedEvent, Subscription, WebhookConfiguration,
+    account_service_client::AccountServiceClient,
     event_type_service_client::EventTypeServiceClient, publish_result::Outcome,
-    publish_service_client::PublishServiceClient, sink::Configuration,
-    sink_service_client::SinkServiceClient, subscription_service_client::SubscriptionServiceClient,
+    publish_service_client::PublishServiceClient, schema_service_client::SchemaServiceClient,
+    sink::Configuration, sink_service_client::SinkServiceClient,
+    subscription_service_client::SubscriptionServiceClient,
 };
 use tokio::{
     task::JoinSet,
@@ -22,7 +24,7 @@ use tonic::{
 
 use crate::{
     clock,
-    event::{EVENT_TYPE, Events, SCHEMA_ID},
+    event::{self, EVENT_TYPE, Events, SCHEMA_ID},
     load::Audience,
     receive::STREAMS,
 };
@@ -126,6 +128,20 @@ impl Api {
             .create_event_type(authorized(request, &self.platform_key)?)
             .await
             .context("no event type")?;
+        Ok(())
+    }
+
+    /// Describes the events.
+    pub(crate) async fn register_schema(&self) -> Result<()> {
+        let request = RegisterSchemaVersionRequest {
+            schema_id: SCHEMA_ID.to_owned(),
+            version: 1,
+            document: event::schema().to_string(),
+        };
+        SchemaServiceClient::new(connect(&self.url).await?)
+            .register_schema_version(authorized(request, &self.platform_key)?)
+            .await
+            .context("no schema")?;
         Ok(())
     }
 

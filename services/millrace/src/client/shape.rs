@@ -64,6 +64,7 @@ pub(crate) fn event_type(event_type: &v1::EventType) -> Value {
         "description": event_type.description,
         "status": word(event_type.status().as_str_name(), "EVENT_TYPE_STATUS_"),
         "documentation_url": Some(&event_type.documentation_url).filter(|url| !url.is_empty()),
+        "validation": word(event_type.validation().as_str_name(), "VALIDATION_MODE_"),
         "date_created": time(event_type.create_time.as_ref()),
         "date_updated": time(event_type.update_time.as_ref()),
     })

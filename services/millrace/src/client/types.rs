@@ -1,18 +1,24 @@
 //! `millrace types`: the kinds of event an installation knows.
 
-use std::process::ExitCode;
+mod push;
+
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::ValueEnum;
-use millrace_proto::v1::{self, event_type_service_client::EventTypeServiceClient as Client};
+use millrace_proto::v1::{
+    self, event_type_service_client::EventTypeServiceClient as Client,
+    schema_service_client::SchemaServiceClient,
+};
 use serde_json::Value;
 
 use crate::client::{
     connection::{Connection, ConnectionArgs, connect},
+    directory::Directory,
     failure::explain,
     list::{self, LimitArgs},
     output::{self, OutputArgs},
-    shape,
+    schemas, shape,
 };
 
 /// Register, list and show event types. A type is never deleted, only discontinued (--status discontinued).
@@ -33,6 +39,7 @@ There is no `types delete`: events of a type may be on their way to sinks at any
 
 Examples:
   millrace types create com.example.order.placed --schema Example.Order --description 'An order was placed'
+  millrace types push catalogue/ --dry-run
   millrace types list --schema Messaging.MessageStatus
   millrace types get com.twilio.messaging.message.sent --json";
 
@@ -54,6 +61,19 @@ enum TypeCommand {
         /// A page about it.
         #[arg(long, value_name = "URL", default_value = "")]
         documentation_url: String,
+        /// What becomes of events whose data does not fit the schema [default: enforce, or as it is].
+        #[arg(long, value_name = "MODE")]
+        validation: Option<ValidationArg>,
+    },
+    /// Make the server's types and schemas what a directory says: `types/*.json` and `schemas/<id>/<version>.json` (takes a platform
+    /// key). A repeat changes nothing; what is in no file is left alone.
+    Push {
+        /// The directory.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Say what would change, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// List the event types by name.
     List {
@@ -78,6 +98,23 @@ enum StatusArg {
     Discontinued,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum ValidationArg {
+    Enforce,
+    Warn,
+    Off,
+}
+
+impl From<ValidationArg> for v1::ValidationMode {
+    fn from(validation: ValidationArg) -> Self {
+        match validation {
+            ValidationArg::Enforce => Self::Enforce,
+            ValidationArg::Warn => Self::Warn,
+            ValidationArg::Off => Self::Off,
+        }
+    }
+}
+
 impl From<StatusArg> for v1::EventTypeStatus {
     fn from(status: StatusArg) -> Self {
         match status {
@@ -92,24 +129,41 @@ impl From<StatusArg> for v1::EventTypeStatus {
 /// Does what `millrace types` was asked for.
 pub(crate) async fn run(args: TypesArgs) -> anyhow::Result<ExitCode> {
     let credentials = match args.command {
-        TypeCommand::Create { .. } => args.connection.as_platform()?,
+        TypeCommand::Create { .. } | TypeCommand::Push { .. } => args.connection.as_platform()?,
         TypeCommand::List { .. } | TypeCommand::Get { .. } => args.connection.as_account()?,
     };
-    let mut client = Client::new(connect(args.connection.server(), &credentials).await?);
+    let connection = connect(args.connection.server(), &credentials).await?;
+    let mut client = Client::new(connection.clone());
     match args.command {
-        TypeCommand::Create { name, schema, description, status, documentation_url } => {
+        TypeCommand::Create {
+            name,
+            schema,
+            description,
+            status,
+            documentation_url,
+            validation,
+        } => {
+            let validation = validation.map(v1::ValidationMode::from).unwrap_or_default();
             let event_type = v1::EventType {
                 r#type: name,
                 schema_id: schema,
                 description,
                 status: v1::EventTypeStatus::from(status).into(),
                 documentation_url,
+                validation: validation.into(),
                 ..v1::EventType::default()
             };
             let request = v1::CreateEventTypeRequest { event_type: Some(event_type) };
             let made = client.create_event_type(request).await;
             let made = made.map_err(|s| explain(&s, "register the event type"))?;
             show(&args.output, made.into_inner().event_type)?;
+        }
+        TypeCommand::Push { directory, dry_run } => {
+            let directory = Directory::read(&directory)?;
+            if !directory.schemas.is_empty() {
+                schemas::push(&SchemaServiceClient::new(connection), &directory, dry_run).await?;
+            }
+            push::push(&client, &directory, dry_run).await?;
         }
         TypeCommand::List { schema, limit } => {
             let types = list_types(&client, &schema.unwrap_or_default(), &limit).await?;
@@ -145,11 +199,13 @@ fn show(output: &OutputArgs, event_type: Option<v1::EventType>) -> anyhow::Resul
         return output::json(&shape::event_type(&event_type));
     }
     let status = status(&event_type);
+    let validation = shape::word(event_type.validation().as_str_name(), "VALIDATION_MODE_");
     output::line(&output::fields(vec![
         ("type", event_type.r#type),
         ("schema", event_type.schema_id),
         ("description", event_type.description),
         ("status", status),
+        ("validation", validation),
         ("documentation", event_type.documentation_url),
         ("created", shape::time(event_type.create_time.as_ref())),
         ("updated", shape::time(event_type.update_time.as_ref())),

@@ -24,17 +24,25 @@ pub(super) struct Ground {
     mode: Mode,
     /// Of the deliverer.
     settings: &'static [Setting],
+    /// Whether the events' type has a schema that is enforced.
+    validated: bool,
 }
 
 /// The services with their defaults: every attempt is logged.
-pub(super) const SERVERS: Ground = Ground { mode: Mode::Server, settings: &[] };
+pub(super) const SERVERS: Ground = Ground { mode: Mode::Server, settings: &[], validated: false };
+const SERVERS_THAT_VALIDATE: Ground = Ground { validated: true, ..SERVERS };
 const SERVERS_THAT_LOG_FAILURES: Ground =
-    Ground { mode: Mode::Server, settings: &[("logs.attempts", "failures")] };
-const EMBEDDED: Ground = Ground { mode: Mode::Embedded, settings: &[] };
+    Ground { settings: &[("logs.attempts", "failures")], ..SERVERS };
+const EMBEDDED: Ground = Ground { mode: Mode::Embedded, ..SERVERS };
 
 /// Batches of 100 to a sink that takes batches.
 pub(super) async fn batched(context: &Context) -> Result<Outcome> {
     batched_on(SERVERS, context).await
+}
+
+/// The same, with every event's data checked by a schema.
+pub(super) async fn batched_validated(context: &Context) -> Result<Outcome> {
+    batched_on(SERVERS_THAT_VALIDATE, context).await
 }
 
 /// The same, where only failures are logged.
@@ -144,6 +152,9 @@ pub(super) async fn measure(
     targets: Targets,
 ) -> Result<Outcome> {
     let bench = Bench::start(ground.mode, &context.millrace, ground.settings).await?;
+    if ground.validated {
+        bench.describe_events().await?;
+    }
     let audience = bench.audience(wanted).await?;
     let load = load(&audience);
     let mut outcome = Outcome::default();
