@@ -6,9 +6,9 @@ use bytes::Bytes;
 use millrace_domain::{
     Account, AccountSid, AccountStatus, Sink, SinkSid, SinkStatus, Subscription,
     event::CloudEvent,
-    schema::{EventType, EventTypeStatus, SchemaVersion, check_name},
+    schema::{EventType, EventTypeStatus, SchemaVersion, Validation, check_name},
 };
-use millrace_proto::v1::{self, MatchReason, PublishVerdict, SinkHold};
+use millrace_proto::v1::{self, MatchReason, PublishVerdict, SchemaVerdict, SinkHold};
 use millrace_store::{Past, Resource};
 use serde_json::Value;
 
@@ -107,7 +107,13 @@ impl<'a> Holds<'a> {
 pub(super) fn of(subject: &Subject, facts: &Facts<'_>) -> v1::Matching {
     let holds = Holds::of(&facts.past.resources);
     let (schema_verdict, schema_detail) = schema::verdict(subject, &facts.versions);
-    let (verdict, detail) = publish(subject, facts, &holds);
+    let enforced = facts.event_type.is_some_and(|it| it.validation == Validation::Enforce);
+    let (verdict, detail) = match publish(subject, facts, &holds) {
+        (PublishVerdict::Accepted, _) if enforced && schema_verdict == SchemaVerdict::Invalid => {
+            (PublishVerdict::EventInvalid, schema_detail.clone())
+        }
+        verdict => verdict,
+    };
     let mut matching = v1::Matching {
         r#type: subject.event_type.clone(),
         publish_verdict: verdict.into(),
@@ -224,8 +230,6 @@ mod tests {
         sink::{Headers, WebhookMethod},
     };
 
-    use millrace_proto::v1::SchemaVerdict;
-
     use super::*;
 
     const TYPE: &str = "com.example.a";
@@ -287,6 +291,7 @@ mod tests {
             description: String::new(),
             status,
             documentation_url: None,
+            validation: Validation::Enforce,
             created: NOW,
             updated: NOW,
         }
@@ -384,6 +389,8 @@ mod tests {
             let subject = Subject { event: Some(event.into()), ..Subject::of(TYPE.to_owned()) };
             let told =
                 matched(vec![account(AccountStatus::Active)], Some(&available), &subject, document);
+            let refused = told.publish_verdict() == PublishVerdict::EventInvalid;
+            assert_eq!(refused, told.schema_verdict() == SchemaVerdict::Invalid, "it is enforced");
             (told.schema_verdict(), told.schema_detail)
         };
         assert_eq!(verdict(r#"{"n":1}"#, Some(document)), (SchemaVerdict::Valid, "A/1".to_owned()));
