@@ -288,6 +288,8 @@ fn deliverer_settings(set: &[String]) -> anyhow::Result<millrace_deliverer::Sett
     let mut defaults = millrace_deliverer::Settings::default();
     defaults.delivery.allow_http = true;
     defaults.shutdown.grace = GRACE;
+    // Whoever ends `dev` at will, again and again, is not to wait for what was in hand each time.
+    defaults.deliverer.quiet = Duration::from_secs(1);
     let mut settings = config::load_flags(&defaults, set)?;
     settings.delivery.allow_cidrs.extend(loopback());
     Ok(settings)
