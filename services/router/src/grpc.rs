@@ -1,13 +1,13 @@
 //! The gRPC face: `millrace.v1.PublishService`.
 
-use std::sync::Arc;
-
-use axum::{
-    Router,
-    extract::State,
-    middleware::{Next, from_fn_with_state},
-    response::Response as HttpResponse,
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
 };
+
+use axum::Router;
+use futures::{FutureExt, future::BoxFuture};
 use millrace_domain::Refusal;
 use millrace_proto::{
     event_from_wire, rejection,
@@ -20,11 +20,11 @@ use millrace_proto::{
 use millrace_runtime::Tasks;
 use prost::Message;
 use tokio::time::Instant;
-use tonic::{Request, Response, Status, Streaming};
-use tower::ServiceExt;
+use tonic::{Request, Response, Status, Streaming, body::Body};
+use tower::Service;
 
 use crate::{
-    intake::Charge,
+    intake::{Charge, Intake},
     metrics,
     publish::{Batch, EVENTS_MAX, Opened, Outcome, PUBLISH_MAX_BYTES, PublishResult, Publisher},
     status::Problem,
@@ -42,27 +42,46 @@ const PUBLISH: &str = "/Publish";
 pub(crate) const SERVICES: &[&str] = &["millrace.v1.PublishService"];
 
 /// The routes of this face.
-pub(crate) fn routes(publisher: Arc<Publisher>, tasks: Tasks) -> Router {
-    let opening = from_fn_with_state(Arc::clone(&publisher), open);
-    let service = PublishServiceServer::new(Grpc { publisher, tasks })
-        .max_decoding_message_size(DECODE_MAX_BYTES)
-        .map_request(|request: axum::extract::Request| request.map(tonic::body::Body::new));
-    Router::new().route_service("/millrace.v1.PublishService/{*rpc}", service).layer(opening)
+pub(crate) fn routes(publisher: Arc<Publisher>, intake: Intake, tasks: Tasks) -> Router {
+    let service = PublishServiceServer::new(Grpc { publisher: Arc::clone(&publisher), tasks })
+        .max_decoding_message_size(DECODE_MAX_BYTES);
+    let front = Front { service, publisher, intake };
+    Router::new().route_service("/millrace.v1.PublishService/{*rpc}", front)
 }
 
-/// Looks at a publish's metadata before its message is read: whom nobody knows has nothing decoded.
-async fn open(
-    State(publisher): State<Arc<Publisher>>,
-    mut request: axum::extract::Request,
-    next: Next,
-) -> HttpResponse {
-    if request.uri().path().ends_with(PUBLISH) {
-        match publisher.open(request.headers()).await {
-            Ok(opened) => drop(request.extensions_mut().insert(Arc::new(opened))),
-            Err(problem) => return Status::from(problem).into_http(),
-        }
+/// What a request goes through before its message is read. One service, not a layer for each step: of a publish of one event,
+/// layers cost as much as writing it does.
+#[derive(Clone, Debug)]
+struct Front {
+    service: PublishServiceServer<Grpc>,
+    publisher: Arc<Publisher>,
+    intake: Intake,
+}
+
+impl Service<axum::extract::Request> for Front {
+    type Response = axum::http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
-    next.run(request).await
+
+    /// Meters the body, and looks at a publish's metadata: whom nobody knows has nothing decoded.
+    fn call(&mut self, request: axum::extract::Request) -> Self::Future {
+        let (mut service, publisher) = (self.service.clone(), Arc::clone(&self.publisher));
+        let mut request = self.intake.meter(request).map(Body::new);
+        async move {
+            if request.uri().path().ends_with(PUBLISH) {
+                match publisher.open(request.headers()).await {
+                    Ok(opened) => drop(request.extensions_mut().insert(Arc::new(opened))),
+                    Err(problem) => return Ok(Status::from(problem).into_http()),
+                }
+            }
+            service.call(request).await
+        }
+        .boxed()
+    }
 }
 
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use axum::{
     body::Body,
     extract::{Extension, RawQuery, State},
     http::{HeaderMap, StatusCode, header},
+    middleware::map_request,
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -17,7 +18,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::{
-    intake::Charge,
+    intake::{Charge, Intake},
     metrics,
     publish::{Batch, EVENTS_MAX, Outcome, PublishResult, Publisher},
     status::{Problem, retry_later},
@@ -30,9 +31,13 @@ mod body;
 const DEDUPLICATE: &str = "deduplicate";
 
 /// The routes of this face.
-pub(crate) fn routes(publisher: Arc<Publisher>) -> Router {
+pub(crate) fn routes(publisher: Arc<Publisher>, intake: Intake) -> Router {
     let events = post(events).fallback(|| async { Problem::Method });
-    Router::new().route("/v1/Events", events).with_state(publisher)
+    let metered = map_request(move |request| {
+        let request = intake.meter(request).map(Body::new);
+        async move { request }
+    });
+    Router::new().route("/v1/Events", events.layer(metered)).with_state(publisher)
 }
 
 async fn events(

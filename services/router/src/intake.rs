@@ -4,22 +4,23 @@ use std::{
     error::Error as StdError,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use axum::{
     body::{Body, Bytes, HttpBody},
-    extract::{Request, State},
+    extract::Request,
 };
 use http_body::{Frame, SizeHint};
+use http_body_util::Either;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep, sleep_until},
 };
 use tonic::{Code, Status};
 
-use self::stream::MeteredStream;
+pub(crate) use self::stream::MeteredStream;
 use crate::status::Problem;
 
 mod stream;
@@ -38,6 +39,27 @@ impl Intake {
     pub(crate) fn new(in_flight_bytes: u32, read_timeout: Duration) -> Self {
         let budget = usize::try_from(in_flight_bytes).unwrap_or(Semaphore::MAX_PERMITS);
         Self { budget: Arc::new(Semaphore::new(budget)), read_timeout }
+    }
+
+    /// Puts a request's body under the bounds, and its [`Charge`] among its extensions. A stream of batches may last for ever;
+    /// what it has begun to send of a batch must go on in time, and waits that long for a share.
+    pub(crate) fn meter(
+        &self,
+        request: Request,
+    ) -> axum::http::Request<Either<Metered, MeteredStream>> {
+        let charge = Charge::default();
+        let (mut parts, body) = request.into_parts();
+        parts.extensions.insert(charge.clone());
+        let (budget, read_timeout) = (Arc::clone(&self.budget), self.read_timeout);
+        let body = if parts.uri.path().ends_with(STREAM) {
+            let (deadline, waiting) = (Box::pin(sleep(read_timeout)), None);
+            let metered = MeteredStream { body, charge, budget, read_timeout, deadline, waiting };
+            Either::Right(metered)
+        } else {
+            let ends = Instant::now() + read_timeout;
+            Either::Left(Metered { body, charge, budget, ends, late: None })
+        };
+        axum::http::Request::from_parts(parts, body)
     }
 }
 
@@ -74,23 +96,6 @@ impl Charge {
     }
 }
 
-/// Puts a request's body under the bounds, and its [`Charge`] among its extensions. A stream of batches may last for ever;
-/// what it has begun to send of a batch must go on in time, and waits that long for a share.
-pub(crate) async fn meter(State(intake): State<Intake>, request: Request) -> Request {
-    let charge = Charge::default();
-    let (mut parts, body) = request.into_parts();
-    parts.extensions.insert(charge.clone());
-    let Intake { budget, read_timeout } = intake;
-    let deadline = Box::pin(sleep(read_timeout));
-    let body = if parts.uri.path().ends_with(STREAM) {
-        let waiting = None;
-        Body::new(MeteredStream { body, charge, budget, read_timeout, deadline, waiting })
-    } else {
-        Body::new(Metered { body, charge, budget, deadline })
-    };
-    Request::from_parts(parts, body)
-}
-
 /// Tells what broke the reading of a body.
 pub(crate) fn reading_problem(error: &axum::Error) -> Problem {
     let mut source: Option<&(dyn StdError + 'static)> = Some(error);
@@ -105,11 +110,20 @@ pub(crate) fn reading_problem(error: &axum::Error) -> Problem {
 }
 
 /// A body that must end in time and is paid for as it comes. Fails with a `Status`, which gRPC answers as it is.
-struct Metered {
+pub(crate) struct Metered {
     body: Body,
     charge: Charge,
     budget: Arc<Semaphore>,
-    deadline: Pin<Box<Sleep>>,
+    ends: Instant,
+    /// Wakes who waits for more when it is too late; most bodies come with their head and never wait.
+    late: Option<Pin<Box<Sleep>>>,
+}
+
+impl Metered {
+    fn is_late(&mut self, context: &mut Context<'_>) -> bool {
+        let late = self.late.get_or_insert_with(|| Box::pin(sleep_until(self.ends)));
+        late.as_mut().poll(context).is_ready()
+    }
 }
 
 impl HttpBody for Metered {
@@ -120,13 +134,17 @@ impl HttpBody for Metered {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        if self.deadline.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Some(Err(Status::from(Problem::TooSlow).into())));
-        }
-        let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
-            Some(Ok(frame)) => frame,
-            Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
-            None => return Poll::Ready(None),
+        let frame = match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Ready(_) if Instant::now() >= self.ends => {
+                return Poll::Ready(Some(Err(Status::from(Problem::TooSlow).into())));
+            }
+            Poll::Ready(Some(Ok(frame))) => frame,
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Pending if self.is_late(context) => {
+                return Poll::Ready(Some(Err(Status::from(Problem::TooSlow).into())));
+            }
+            Poll::Pending => return Poll::Pending,
         };
         let bytes = frame.data_ref().map_or(0, Bytes::len);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);

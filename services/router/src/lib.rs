@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use axum::{Router, middleware};
+use axum::Router;
 use millrace_proto::DESCRIPTORS;
 use millrace_queue::{
     Queue,
@@ -63,9 +63,11 @@ pub fn build(
     let publisher = Publisher::new(watch, writers, room, partitions, limits.append_timeout);
     let publisher = Arc::new(publisher);
     let intake = Intake::new(limits.in_flight_bytes, limits.read_timeout);
-    let routes = http::routes(Arc::clone(&publisher))
-        .merge(grpc::routes(publisher, process.tasks.clone()))
-        .layer(middleware::map_request_with_state(intake, intake::meter));
+    let routes = http::routes(Arc::clone(&publisher), intake.clone()).merge(grpc::routes(
+        publisher,
+        intake,
+        process.tasks.clone(),
+    ));
     Ok(Service { routes, grpc_services: grpc::SERVICES })
 }
 

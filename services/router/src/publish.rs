@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::http::HeaderMap;
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::future::join_all;
 use millrace_domain::{
     AccountSid, ConfigVersion, Mark, Partition, Refusal, RefusalCode, Timestamp,
     event::{ACCOUNT_EXTENSION, CloudEvent},
@@ -159,16 +159,14 @@ impl Publisher {
     pub(crate) async fn publish(&self, batch: Batch<'_>, charge: Charge) -> Vec<PublishResult> {
         let Batch { mut results, parcels, origin, mut twice, .. } = batch;
         let config_seq = origin.configuration.version().seq;
-        let mut writing: FuturesUnordered<_> = parcels
-            .into_iter()
-            .map(|Gathered { partition, events, places }| {
-                let parcel = Parcel { events, config_seq, charge: charge.clone() };
-                async move { (self.write(partition, parcel).await, places) }
-            })
-            .collect();
+        let writing = parcels.into_iter().map(|Gathered { partition, events, places }| {
+            let parcel = Parcel { events, config_seq, charge: charge.clone() };
+            async move { (self.write(partition, parcel).await, places) }
+        });
+        let writing = join_all(writing);
         // What is written is paid for no more, whatever else is waited for.
         drop(charge);
-        while let Some((exceptions, places)) = writing.next().await {
+        for (exceptions, places) in writing.await {
             for (index, unwritten) in exceptions {
                 let place = places[index];
                 if unwritten == Unwritten::Known

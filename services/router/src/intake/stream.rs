@@ -24,7 +24,7 @@ type Share = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireErr
 
 /// A body that is paid for as it comes, until the handler takes the charge with a batch. One that stops within a batch, or
 /// finds no room, fails after a while; between two batches it may rest for ever.
-pub(super) struct MeteredStream {
+pub(crate) struct MeteredStream {
     pub(super) body: Body,
     pub(super) charge: Charge,
     pub(super) budget: Arc<Semaphore>,
