@@ -4,6 +4,7 @@
 //! fails, and ends in order: not ready, drain within the grace period, stop.
 
 pub mod admin;
+mod allocator;
 pub mod clock;
 pub mod config;
 pub mod grpc;
