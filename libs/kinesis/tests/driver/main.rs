@@ -1,6 +1,7 @@
 //! The Kinesis driver over real sockets: against a server that fails as it is told, and against moto, which checks signatures
 //! and policies.
 
+mod conformance;
 mod examines;
 mod faults;
 mod moto;
