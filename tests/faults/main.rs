@@ -7,6 +7,7 @@
 mod batches;
 mod chaos;
 mod cluster;
+mod configuration;
 mod crashes;
 mod deleted;
 mod failover;

@@ -135,6 +135,11 @@ impl Servers {
         self.gate.as_ref().expect("a gate")
     }
 
+    /// The database, to do to it what operators do.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
     pub(crate) fn process(&mut self, kind: Kind) -> &mut Process {
         &mut match kind {
             Kind::ControlPlane => self.control_plane.as_mut().expect("it was started"),
