@@ -28,9 +28,12 @@ const MANAGE: Takes = Takes::Right(Right::Manage);
 /// Method, path and need of every operation of REST.
 pub const REST: &[(&str, &str, Takes)] = &[
     ("GET", "/v1/Types", READ),
+    ("POST", "/v1/Types", Takes::Platform),
     ("GET", "/v1/Types/{type}", READ),
+    ("POST", "/v1/Types/{type}", Takes::Platform),
     ("GET", "/v1/Schemas/{id}", READ),
     ("GET", "/v1/Schemas/{id}/Versions", READ),
+    ("POST", "/v1/Schemas/{id}/Versions", Takes::Platform),
     ("GET", "/v1/Schemas/{id}/Versions/{version}", READ),
     ("GET", "/v1/Schemas/{id}/Versions/{version}/Raw", Takes::Nothing),
     ("GET", "/v1/Sinks", READ),
@@ -92,6 +95,7 @@ pub const GRPC: &[(&str, Takes)] = &[
     ("/millrace.v1.EventService/MatchEvent", READ),
     ("/millrace.v1.EventTypeService/CreateEventType", Takes::Platform),
     ("/millrace.v1.EventTypeService/GetEventType", READ),
+    ("/millrace.v1.EventTypeService/UpdateEventType", Takes::Platform),
     ("/millrace.v1.EventTypeService/ListEventTypes", READ),
     ("/millrace.v1.LogService/ListAttempts", READ),
     ("/millrace.v1.LogService/ListErrorLogs", READ),
@@ -103,6 +107,7 @@ pub const GRPC: &[(&str, Takes)] = &[
     ("/millrace.v1.QuarantineService/DiscardQuarantinedChunks", Takes::Platform),
     ("/millrace.v1.SchemaService/GetSchema", READ),
     ("/millrace.v1.SchemaService/GetSchemaVersion", READ),
+    ("/millrace.v1.SchemaService/RegisterSchemaVersion", Takes::Platform),
     ("/millrace.v1.SchemaService/ListSchemaVersions", READ),
     ("/millrace.v1.SinkService/CreateSink", WRITE),
     ("/millrace.v1.SinkService/GetSink", READ),

@@ -60,6 +60,9 @@ impl Operation {
             ("", _) if account_service => About::Family,
             ("", _) if Messages::names_account(self.path) => About::Account,
             ("", path) if path.contains("EventType") || path.contains("Schema") => About::Catalogue,
+            ("POST", path) if path.starts_with("/v1/Types") || path.starts_with("/v1/Schemas") => {
+                About::Catalogue
+            }
             ("POST", "/v1/Subscriptions") => About::Resource,
             (_, path) if path.contains("{account}") => About::Family,
             (_, path) if path.contains("{sid}") => About::Resource,
