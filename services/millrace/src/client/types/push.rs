@@ -164,7 +164,7 @@ mod tests {
         let first = steps(&directory, &known(&[])).expect("steps");
         let [Step::Add(added)] = first.as_slice() else { panic!("{first:?}") };
         assert_eq!(added.validation(), ValidationMode::Enforce);
-        assert_eq!(steps(&directory, &known(&[added.clone()])).expect("steps"), []);
+        assert_eq!(steps(&directory, &known(std::slice::from_ref(added))).expect("steps"), []);
     }
 
     #[test]
@@ -177,7 +177,7 @@ mod tests {
             validation: ValidationMode::Off.into(),
             ..EventType::default()
         };
-        let steps = steps(&directory(&[FILE]), &known(&[now.clone()])).expect("steps");
+        let steps = steps(&directory(&[FILE]), &known(std::slice::from_ref(&now))).expect("steps");
         let [Step::Change(_, told)] = steps.as_slice() else { panic!("{steps:?}") };
         let expected = [
             r#"description "before" → "d""#,
