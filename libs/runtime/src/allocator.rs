@@ -1,4 +1,5 @@
-//! The allocator of every process: jemalloc, which takes a tenth less of a processor for an event than glibc's, at a few MB more.
+//! The allocator of every process: jemalloc. Preloaded in place of glibc's it took 7 to 10 % less processor time for an event, and 1 to
+//! 6 MB more where one sink is busy.
 
 use tikv_jemallocator::Jemalloc;
 

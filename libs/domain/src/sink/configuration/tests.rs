@@ -1,3 +1,5 @@
+//! What configurations are taken, and which field a refusal names.
+
 use serde_json::json;
 
 use super::*;
