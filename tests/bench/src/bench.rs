@@ -99,9 +99,11 @@ impl Bench {
         let mut receiver = Child::spawn(cost::RECEIVER, command, directory.path())?;
         let receiver_port =
             receiver.printed(|line| line.strip_prefix("listens on ")?.parse().ok()).await?;
-        let aws = format!("http://127.0.0.1:{receiver_port}");
-        let aws = [("sinks.kinesis.endpoint", &*aws), ("sinks.kinesis.sts_endpoint", &*aws)];
-        let stack = Stack::start(mode, millrace, &[settings, &aws[..]].concat()).await?;
+        let url = format!("http://127.0.0.1:{receiver_port}");
+        let endpoints =
+            ["sinks.kinesis.endpoint", "sinks.kinesis.sts_endpoint", "sinks.segment.endpoint"];
+        let endpoints = endpoints.map(|setting| (setting, &*url));
+        let stack = Stack::start(mode, millrace, &[settings, &endpoints[..]].concat()).await?;
         stack.api.create_event_type().await.with_context(|| stack.logs())?;
         Ok(Self {
             stack,

@@ -13,6 +13,7 @@ use crate::{
 
 mod accounts;
 mod backlog;
+mod beside;
 mod configuration;
 mod hanging;
 mod idle;
@@ -53,6 +54,8 @@ pub(crate) enum Case {
     UnbatchedFailures,
     /// Batches of 100 to one Kinesis data stream.
     Kinesis,
+    /// Batches of 100 to one Segment source.
+    Segment,
     /// Single events, 64 at once, to one sink that takes one event a request.
     Single,
     /// Batches of 100 to ten sinks that all take them.
@@ -116,11 +119,12 @@ impl Case {
     async fn run(self, context: &Context) -> Result<Outcome> {
         match self {
             Self::Batched => throughput::batched(context).await,
-            Self::BatchedValidated => throughput::batched_validated(context).await,
+            Self::BatchedValidated => beside::validated(context).await,
             Self::Unbatched => throughput::unbatched(context).await,
             Self::BatchedFailures => throughput::batched_failures(context).await,
             Self::UnbatchedFailures => throughput::unbatched_failures(context).await,
-            Self::Kinesis => throughput::kinesis(context).await,
+            Self::Kinesis => beside::kinesis(context).await,
+            Self::Segment => beside::segment(context).await,
             Self::Single => throughput::single(context).await,
             Self::Accounts => accounts::accounts(context).await,
             Self::Config => configuration::config(context).await,

@@ -46,6 +46,12 @@ pub(crate) fn per_event(costs: &[Cost], events: usize) -> f64 {
     float(ours) / float(events.max(1))
 }
 
+/// CPU-µs of one process, for each of `events`.
+pub(crate) fn of_process(costs: &[Cost], process: &str, events: usize) -> f64 {
+    let used = costs.iter().filter(|cost| cost.process == process).map(|cost| cost.cpu_us);
+    float(used.sum::<u64>()) / float(events.max(1))
+}
+
 /// Peak of the resident memory of one process.
 pub(crate) fn peak_megabytes(costs: &[Cost], process: &str) -> f64 {
     let found = costs.iter().find(|cost| cost.process == process);

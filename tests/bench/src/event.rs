@@ -128,11 +128,13 @@ fn noise(seed: usize, length: usize) -> String {
     (0..length).map(|_| letter()).collect()
 }
 
-/// Finds the ids of the events in the body of a request.
-pub(crate) fn ids(body: &str) -> impl Iterator<Item = EventId> {
-    const KEY: &str = "\"id\":\"";
-    body.match_indices(KEY).filter_map(|(at, _)| {
-        let id = body.get(at + KEY.len()..)?.split('"').next()?;
+/// What stands before the id of an event as it is delivered.
+pub(crate) const ID: &str = r#""id":""#;
+
+/// Finds the ids of events in the body of a request: those that follow `key`.
+pub(crate) fn ids<'a>(body: &'a str, key: &'a str) -> impl Iterator<Item = EventId> + 'a {
+    body.match_indices(key).filter_map(move |(at, _)| {
+        let id = body.get(at + key.len()..)?.split('"').next()?;
         id.parse().ok()
     })
 }
@@ -244,7 +246,7 @@ mod tests {
         let body = format!(
             r#"[{{"id":"{id}","data":{{"id":"no"}}}},{{"specversion":"1.0","id":"{id}"}}]"#
         );
-        assert_eq!(ids(&body).collect::<Vec<_>>(), [id, id]);
+        assert_eq!(ids(&body, ID).collect::<Vec<_>>(), [id, id]);
     }
 
     #[test]

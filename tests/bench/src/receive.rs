@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use clap::Args;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, header::AUTHORIZATION};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -24,12 +24,15 @@ use crate::{
 };
 
 mod aws;
+mod segment;
 
 /// Connections that wait to be taken: thousands of sinks connect at once.
 const BACKLOG: u32 = 4_096;
 
 /// What the ARN of a stream begins with; its number follows.
 pub(crate) const STREAMS: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/";
+/// What the write key of a Segment source begins with; its number follows.
+pub(crate) const WRITE_KEYS: &str = "benchWriteKey";
 
 /// Where it receives.
 #[derive(Args, Clone, Copy, Debug)]
@@ -104,9 +107,10 @@ struct Receiver {
 }
 
 impl Receiver {
-    fn record(&mut self, sink: usize, body: &str, now_us: u64) {
+    /// Counts the events of a request, whose ids follow `key`.
+    fn record(&mut self, sink: usize, key: &str, body: &str, now_us: u64) {
         let mut of = None;
-        for id in event::ids(body) {
+        for id in event::ids(body, key) {
             if let Some(account) = self.runs.get_mut(&id.run) {
                 account.record(sink, id, now_us);
                 of = Some(id.run);
@@ -173,14 +177,18 @@ async fn answer(
         if behaviour.hang_from.is_some_and(|first| first <= sink) {
             tokio::time::sleep(HANG).await;
         } else {
-            lock().record(sink, std::str::from_utf8(&body)?, now_us);
+            lock().record(sink, event::ID, std::str::from_utf8(&body)?, now_us);
         }
         return Ok(Response::default());
     }
-    if parts.method == Method::POST && path == "/" {
+    if parts.method == Method::POST {
         let body = body.collect().await?.to_bytes();
-        let record = |sink, body: &str| lock().record(sink, body, now_us);
-        return aws::answer(std::str::from_utf8(&body)?, record);
+        let body = std::str::from_utf8(&body)?;
+        let record = |sink, key: &str, body: &str| lock().record(sink, key, body, now_us);
+        return match path {
+            segment::PATH => segment::answer(parts.headers.get(AUTHORIZATION), body, record),
+            _ => aws::answer(body, record),
+        };
     }
     if parts.method == Method::PUT {
         let body = body.collect().await?.to_bytes();
@@ -224,7 +232,7 @@ mod tests {
         for (sink, run, number) in
             [(0, 2, 0), (0, 2, 0), (1, 2, 0), (0, 1, 1), (3, 2, 1), (0, 2, 2)]
         {
-            receiver.record(sink, &body(run, number), 30);
+            receiver.record(sink, event::ID, &body(run, number), 30);
         }
         let received = receiver.runs[&2].received();
         assert_eq!((received.deliveries, received.duplicates, received.requests), (3, 2, 5));

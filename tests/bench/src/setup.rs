@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, Result, ensure};
 use millrace_proto::v1::{
     CreateAccountRequest, CreateEventTypeRequest, CreateSinkRequest, CreateSubscriptionRequest,
-    EventType, KinesisConfiguration, PublishRequest, RegisterSchemaVersionRequest, Sink,
-    SubscribedEvent, Subscription, WebhookConfiguration,
+    EventType, KinesisConfiguration, PublishRequest, RegisterSchemaVersionRequest,
+    SegmentConfiguration, Sink, SubscribedEvent, Subscription, WebhookConfiguration,
     account_service_client::AccountServiceClient,
     event_type_service_client::EventTypeServiceClient, publish_result::Outcome,
     publish_service_client::PublishServiceClient, schema_service_client::SchemaServiceClient,
@@ -26,7 +26,7 @@ use crate::{
     clock,
     event::{self, EVENT_TYPE, Events, SCHEMA_ID},
     load::Audience,
-    receive::STREAMS,
+    receive::{STREAMS, WRITE_KEYS},
 };
 
 /// The run of the events that only ask whether they are routed; no receiver expects it.
@@ -57,6 +57,8 @@ pub(crate) enum Kind {
     Webhook,
     /// A Kinesis data stream.
     Kinesis,
+    /// A Segment source.
+    Segment,
 }
 
 /// The sinks to make.
@@ -78,19 +80,22 @@ pub(crate) struct Wanted {
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self {
-            accounts: 1,
-            sinks: 1,
-            kind: Kind::Webhook,
-            batch_events: false,
-            own_hosts: false,
-            first: 0,
-        }
+        Self::ONE
     }
 }
 
 impl Wanted {
-    /// What a sink is configured by: its number is in the path of its URL, or its stream's name.
+    /// One account with one webhook that takes single events.
+    pub(crate) const ONE: Self = Self {
+        accounts: 1,
+        sinks: 1,
+        kind: Kind::Webhook,
+        batch_events: false,
+        own_hosts: false,
+        first: 0,
+    };
+
+    /// What a sink is configured by: its number is in the path of its URL, its stream's name, or its write key.
     fn configuration(self, number: usize, port: u16) -> Configuration {
         match self.kind {
             Kind::Webhook => Configuration::Webhook(WebhookConfiguration {
@@ -103,6 +108,10 @@ impl Wanted {
                 role_arn: "arn:aws:iam::123456789012:role/bench".to_owned(),
                 external_id: "bench".to_owned(),
                 ..KinesisConfiguration::default()
+            }),
+            Kind::Segment => Configuration::Segment(SegmentConfiguration {
+                write_key: format!("{WRITE_KEYS}{number}"),
+                ..SegmentConfiguration::default()
             }),
         }
     }

@@ -11,12 +11,12 @@ use crate::{
     load::{Audience, Load},
     redis::Commands,
     report::Outcome,
-    setup::{Kind, Wanted},
+    setup::Wanted,
     stack::{Mode, Setting},
 };
 
 /// Events before the measurement: connections are made, code is paged in.
-const WARM_UP_EVENTS: usize = 2_000;
+pub(super) const WARM_UP_EVENTS: usize = 2_000;
 
 /// What a case runs on.
 #[derive(Clone, Copy)]
@@ -24,13 +24,17 @@ pub(super) struct Ground {
     mode: Mode,
     /// Of the deliverer.
     settings: &'static [Setting],
-    /// Whether the events' type has a schema that is enforced.
-    validated: bool,
+}
+
+impl Ground {
+    /// Starts it.
+    pub(super) async fn bench(self, context: &Context) -> Result<Bench> {
+        Bench::start(self.mode, &context.millrace, self.settings).await
+    }
 }
 
 /// The services with their defaults: every attempt is logged.
-pub(super) const SERVERS: Ground = Ground { mode: Mode::Server, settings: &[], validated: false };
-const SERVERS_THAT_VALIDATE: Ground = Ground { validated: true, ..SERVERS };
+pub(super) const SERVERS: Ground = Ground { mode: Mode::Server, settings: &[] };
 const SERVERS_THAT_LOG_FAILURES: Ground =
     Ground { settings: &[("logs.attempts", "failures")], ..SERVERS };
 const EMBEDDED: Ground = Ground { mode: Mode::Embedded, ..SERVERS };
@@ -40,25 +44,9 @@ pub(super) async fn batched(context: &Context) -> Result<Outcome> {
     batched_on(SERVERS, context).await
 }
 
-/// The same, with every event's data checked by a schema.
-pub(super) async fn batched_validated(context: &Context) -> Result<Outcome> {
-    batched_on(SERVERS_THAT_VALIDATE, context).await
-}
-
 /// The same, where only failures are logged.
 pub(super) async fn batched_failures(context: &Context) -> Result<Outcome> {
     batched_on(SERVERS_THAT_LOG_FAILURES, context).await
-}
-
-/// The same to a Kinesis data stream, whose null endpoint is the receiver; compare with what a batched webhook costs.
-pub(super) async fn kinesis(context: &Context) -> Result<Outcome> {
-    let wanted = Wanted { kind: Kind::Kinesis, ..Wanted::default() };
-    let load = |audience: &Audience| Load {
-        undelivered: Some(1_600),
-        ..Load::steady(audience, context.events(100_000))
-    };
-    let targets = Targets { per_second: Some(5_000.0), ..Targets::default() };
-    measure(context, SERVERS, wanted, load, targets).await
 }
 
 async fn batched_on(ground: Ground, context: &Context) -> Result<Outcome> {
@@ -151,10 +139,7 @@ pub(super) async fn measure(
     load: impl Fn(&Audience) -> Load,
     targets: Targets,
 ) -> Result<Outcome> {
-    let bench = Bench::start(ground.mode, &context.millrace, ground.settings).await?;
-    if ground.validated {
-        bench.describe_events().await?;
-    }
+    let bench = ground.bench(context).await?;
     let audience = bench.audience(wanted).await?;
     let load = load(&audience);
     let mut outcome = Outcome::default();

@@ -10,6 +10,8 @@ use super::STREAMS;
 const GRANTED: &str = "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult><Credentials>\
     <AccessKeyId>ASIABENCH</AccessKeyId><SecretAccessKey>bench</SecretAccessKey><SessionToken>bench</SessionToken>\
     <Expiration>2100-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>";
+/// What stands before the id of the event that a record was made of.
+const PARTITION_KEY: &str = r#""PartitionKey":""#;
 /// What is said of a record.
 const TAKEN: &str = r#"{"SequenceNumber":"49607379204519246458236418216264823042","ShardId":"shardId-000000000000"}"#;
 
@@ -17,13 +19,13 @@ const TAKEN: &str = r#"{"SequenceNumber":"49607379204519246458236418216264823042
 /// this program's to pay for.
 pub(super) fn answer(
     body: &str,
-    record: impl FnOnce(usize, &str),
+    record: impl FnOnce(usize, &str, &str),
 ) -> Result<Response<Full<Bytes>>> {
     if body.starts_with("Action=") {
         return Ok(Response::builder().header("content-type", "text/xml").body(GRANTED.into())?);
     }
-    let records = body.matches(r#""PartitionKey":"#).count();
-    record(number(body).context("a stream of no number")?, &body.replace("PartitionKey", "id"));
+    let records = body.matches(PARTITION_KEY).count();
+    record(number(body).context("a stream of no number")?, PARTITION_KEY, body);
     let told =
         format!(r#"{{"FailedRecordCount":0,"Records":[{}]}}"#, vec![TAKEN; records].join(","));
     Ok(Response::builder()
@@ -47,8 +49,8 @@ mod tests {
             r#"{{"Records":[{{"Data":"e30=","PartitionKey":"a"}},{{"Data":"e30=","PartitionKey":"b"}}],"StreamARN":"{STREAMS}7"}}"#
         );
         let mut told = None;
-        answer(&body, |sink, ids| told = Some((sink, ids.to_owned()))).expect("it is answered");
-        let (sink, ids) = told.expect("it is told of");
-        assert_eq!((sink, ids.matches(r#""id":""#).count()), (7, 2));
+        answer(&body, |sink, key, ids| told = Some((sink, ids.matches(key).count())))
+            .expect("it is answered");
+        assert_eq!(told, Some((7, 2)));
     }
 }
