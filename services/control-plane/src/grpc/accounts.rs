@@ -1,14 +1,17 @@
 //! `millrace.v1.AccountService`.
 
+use std::mem;
+
 use millrace_domain::{Account, AccountSid, AccountUpdate, ApiKey, ApiKeySid, Secret};
 use millrace_proto::v1::{self, account_service_server::AccountService};
-use millrace_store::AccountFilter;
+use millrace_store::{AccountFilter, Resource};
 use prost_types::FieldMask;
 use tonic::{Request, Response, Status};
 
-use super::{Asked, Face, committed, optional_sid, required, sid};
+use super::{Asked, Face, committed, once::Named, optional_sid, required, sid};
 use crate::{
     accounts::{NewAccount, NewKey},
+    auth::Caller,
     paging::Scope,
     status::{Failure, code},
 };
@@ -19,18 +22,15 @@ impl AccountService for Face {
         &self,
         request: Request<v1::CreateAccountRequest>,
     ) -> Result<Response<v1::CreateAccountResponse>, Status> {
-        self.within(request, |caller, request| async move {
-            let token = Some(request.auth_token).filter(|token| !token.is_empty());
-            let new = NewAccount {
-                friendly_name: request.friendly_name,
-                parent: optional_sid("parent_sid", &request.parent_sid)?,
-                sid: optional_sid("sid", &request.sid)?,
-                auth_token: token.map(Secret::new),
+        self.within(request, |caller, mut request| async move {
+            let id = mem::take(&mut request.request_id);
+            let named = Named::of(caller, id, ("CreateAccount", &request))?;
+            // The auth token is in it, as in the account itself: sealed.
+            let render = |made: &Resource| match made {
+                Resource::Account(account) => Some(answer(account)),
+                _ => None,
             };
-            let done = self.app.accounts.create(caller, new).await?;
-            Ok(committed(done, |account| v1::CreateAccountResponse {
-                account: Some((&account).into()),
-            }))
+            self.once(named, render, self.create_one(caller, request)).await
         })
         .await
     }
@@ -91,15 +91,15 @@ impl AccountService for Face {
         &self,
         request: Request<v1::CreateApiKeyRequest>,
     ) -> Result<Response<v1::CreateApiKeyResponse>, Status> {
-        self.within(request, |caller, request| async move {
-            let account = optional_sid("account_sid", &request.account_sid)?;
-            let access = v1::KeyAccess::try_from(request.access)
-                .map_err(|_| Failure::invalid(code::BAD_REQUEST, "access", "is no access"))?;
-            let new = NewKey { friendly_name: request.friendly_name, access: access.to_domain() };
-            let done = self.app.accounts.create_api_key(caller, account, new).await?;
-            Ok(committed(done, |(key, secret)| v1::CreateApiKeyResponse {
-                api_key: Some(v1::ApiKey::new(&key, Some(&secret))),
-            }))
+        self.within(request, |caller, mut request| async move {
+            let id = mem::take(&mut request.request_id);
+            let named = Named::of(caller, id, ("CreateApiKey", &request))?;
+            // A secret is kept nowhere, so what is answered again has none.
+            let render = |made: &Resource| match made {
+                Resource::ApiKey(key) => Some(key_answer(key, None)),
+                _ => None,
+            };
+            self.once(named, render, self.create_key(caller, request)).await
         })
         .await
     }
@@ -208,6 +208,45 @@ impl AccountService for Face {
         })
         .await
     }
+}
+
+impl Face {
+    async fn create_one(
+        &self,
+        caller: Caller,
+        request: v1::CreateAccountRequest,
+    ) -> Result<Response<v1::CreateAccountResponse>, Failure> {
+        let token = Some(request.auth_token).filter(|token| !token.is_empty());
+        let new = NewAccount {
+            friendly_name: request.friendly_name,
+            parent: optional_sid("parent_sid", &request.parent_sid)?,
+            sid: optional_sid("sid", &request.sid)?,
+            auth_token: token.map(Secret::new),
+        };
+        let done = self.app.accounts.create(caller, new).await?;
+        Ok(committed(done, |account| answer(&account)))
+    }
+
+    async fn create_key(
+        &self,
+        caller: Caller,
+        request: v1::CreateApiKeyRequest,
+    ) -> Result<Response<v1::CreateApiKeyResponse>, Failure> {
+        let account = optional_sid("account_sid", &request.account_sid)?;
+        let access = v1::KeyAccess::try_from(request.access)
+            .map_err(|_| Failure::invalid(code::BAD_REQUEST, "access", "is no access"))?;
+        let new = NewKey { friendly_name: request.friendly_name, access: access.to_domain() };
+        let done = self.app.accounts.create_api_key(caller, account, new).await?;
+        Ok(committed(done, |(key, secret)| key_answer(&key, Some(&secret))))
+    }
+}
+
+fn answer(account: &Account) -> v1::CreateAccountResponse {
+    v1::CreateAccountResponse { account: Some(account.into()) }
+}
+
+fn key_answer(key: &ApiKey, secret: Option<&Secret>) -> v1::CreateApiKeyResponse {
+    v1::CreateApiKeyResponse { api_key: Some(v1::ApiKey::new(key, secret)) }
 }
 
 /// What a mask names of an account; an empty one, what is set.

@@ -71,10 +71,12 @@ impl Face {
             render: Box::new(move |made| render(made).map(|answer| answer.encode_to_vec())),
         };
         match once(asked, work).await {
-            // Somebody else was faster.
-            Err(failure) if failure.kind == Kind::Repeated => match self.answered(&named).await? {
-                Some(answered) => self.again(answered).await,
-                None => Err(failure),
+            // Somebody else was faster, and may have taken the last place or the SID that this one wanted.
+            Err(failure) => match self.answered(&named).await {
+                Ok(Some(answered)) => self.again(answered).await,
+                Ok(None) => Err(failure),
+                Err(other) if failure.kind == Kind::Repeated => Err(other),
+                Err(_) => Err(failure),
             },
             done => done,
         }

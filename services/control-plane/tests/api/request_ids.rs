@@ -2,15 +2,19 @@
 
 use futures::future::join_all;
 use millrace_proto::v1::{
-    AddSubscribedEventRequest, CreateSinkRequest, CreateSubscriptionRequest, DeleteSinkRequest,
-    ListSinksRequest, Sink, SubscribedEvent, Subscription, WebhookConfiguration,
-    sink::Configuration, sink_service_client::SinkServiceClient,
-    subscription_service_client::SubscriptionServiceClient,
+    Account, AddSubscribedEventRequest, CreateAccountRequest, CreateApiKeyRequest,
+    CreateSinkRequest, CreateSubscriptionRequest, DeleteSinkRequest, GetApiKeyRequest, KeyAccess,
+    ListAccountsRequest, ListApiKeysRequest, ListSinksRequest, Sink, SubscribedEvent, Subscription,
+    WebhookConfiguration, account_service_client::AccountServiceClient, sink::Configuration,
+    sink_service_client::SinkServiceClient, subscription_service_client::SubscriptionServiceClient,
 };
-use tonic::Code;
+use reqwest::Method;
+use tonic::{Code, Request};
 use tonic_types::StatusExt;
 
-use crate::harness::{DELIVERED, Harness, SENT, platform, start};
+use crate::harness::{
+    DELIVERED, Harness, SENT, basic, platform, read, start, start_with, with_authorization,
+};
 
 fn create(id: &str, description: &str) -> CreateSinkRequest {
     let destination = "https://e.example/x".to_owned();
@@ -118,4 +122,88 @@ async fn subscriptions_and_what_is_added_to_them_are_made_once_too() {
     let added = subscriptions.add_subscribed_event(it.ask(add.clone())).await.expect("added");
     let again = subscriptions.add_subscribed_event(it.ask(add)).await.expect("found");
     assert_eq!(again.into_inner(), added.into_inner());
+}
+
+fn account(id: &str, name: &str) -> CreateAccountRequest {
+    CreateAccountRequest {
+        friendly_name: name.to_owned(),
+        request_id: id.to_owned(),
+        ..Default::default()
+    }
+}
+
+async fn subaccounts(it: &Harness) -> usize {
+    let mut accounts = AccountServiceClient::new(it.channel().await);
+    let listed = accounts.list_accounts(it.ask(ListAccountsRequest::default())).await;
+    listed.expect("a page").into_inner().accounts.len() - 1
+}
+
+#[tokio::test]
+async fn an_account_is_made_once_and_its_token_is_told_again() {
+    let it = start().await;
+    let mut accounts = AccountServiceClient::new(it.channel().await);
+    let made = accounts.create_account(it.ask(account("a", "n"))).await.expect("made");
+    let again = accounts.create_account(it.ask(account("a", "n"))).await.expect("found");
+    let (made, again) = (made.into_inner(), again.into_inner());
+    assert_eq!((&again, subaccounts(&it).await), (&made, 1));
+    let Account { sid, auth_token, .. } = made.account.expect("an account");
+    let own = it.anonymous(Method::GET, "/v1/Sinks").basic_auth(&sid, Some(&auth_token));
+    assert_eq!(read(own).await.0, 200, "the token that is told is the account's");
+    let other = accounts.create_account(it.ask(account("a", "other"))).await.expect_err("another");
+    let details = other.get_details_bad_request().expect("a violation");
+    assert_eq!(details.field_violations[0].field, "request_id");
+    let own = with_authorization(account("a", "n"), &basic(&sid, &auth_token));
+    let denied = accounts.create_account(own).await.expect_err("a subaccount");
+    assert_eq!(denied.code(), Code::PermissionDenied, "the names of others tell nothing");
+}
+
+#[tokio::test]
+async fn a_key_is_made_once_and_its_secret_is_told_once() {
+    let it = start().await;
+    let mut accounts = AccountServiceClient::new(it.channel().await);
+    let request = || CreateApiKeyRequest {
+        friendly_name: "ingest".to_owned(),
+        access: KeyAccess::ReadOnly.into(),
+        request_id: "k".to_owned(),
+        ..Default::default()
+    };
+    let made = accounts.create_api_key(it.ask(request())).await.expect("made").into_inner();
+    let again = accounts.create_api_key(it.ask(request())).await.expect("found").into_inner();
+    let (mut key, again) = (made.api_key.expect("a key"), again.api_key.expect("a key"));
+    let secret = std::mem::take(&mut key.secret);
+    assert!(secret.len() >= 32, "the first answer has the secret");
+    assert_eq!(again, key, "the second has all but the secret");
+    let found = accounts.get_api_key(it.ask(GetApiKeyRequest { sid: key.sid.clone() })).await;
+    assert_eq!(found.expect("is there").into_inner().api_key, Some(again));
+    let listed = accounts.list_api_keys(it.ask(ListApiKeysRequest::default())).await;
+    assert_eq!(listed.expect("a page").into_inner().api_keys.len(), 1);
+    let by_key = it.anonymous(Method::GET, "/v1/Sinks").basic_auth(&key.sid, Some(&secret));
+    assert_eq!(read(by_key).await.0, 200, "a repeat changes no secret");
+}
+
+/// Asks twelve times at once, and expects one answer of all.
+async fn all_alike(it: &Harness, request: impl Fn() -> Request<CreateAccountRequest>) {
+    let channel = it.channel().await;
+    let asked = (0..12).map(|_| {
+        let mut accounts = AccountServiceClient::new(channel.clone());
+        let request = request();
+        async move { accounts.create_account(request).await.expect("an answer").into_inner() }
+    });
+    let answers = join_all(asked).await;
+    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");
+}
+
+#[tokio::test]
+async fn whoever_takes_the_last_place_takes_it_for_all_of_one_name() {
+    let it = start_with(|settings| settings.limits.subaccounts_per_account = 1).await;
+    all_alike(&it, || it.ask(account("last", "n"))).await;
+    assert_eq!(subaccounts(&it).await, 1);
+    let sid = "AC00000000000000000000000000000077";
+    all_alike(&it, || {
+        platform(CreateAccountRequest { sid: sid.to_owned(), ..account("given", "n") })
+    })
+    .await;
+    let mut accounts = AccountServiceClient::new(it.channel().await);
+    let full = accounts.create_account(it.ask(account("next", "n"))).await.expect_err("full");
+    assert_eq!(full.code(), Code::ResourceExhausted, "{full}");
 }
