@@ -1,11 +1,13 @@
 //! The commands of a client: what a customer, a producer or a developer at a terminal does with a running Millrace.
 //! They speak gRPC; each command's module is its arguments, what it does and what it prints.
 
+mod accounts;
 mod audit;
 pub(crate) mod connection;
 mod directory;
 mod explain;
 pub(crate) mod failure;
+mod keys;
 mod list;
 mod listen;
 mod logs;
@@ -27,6 +29,8 @@ pub(crate) use self::connection::DefaultArgs;
 /// The client commands.
 #[derive(clap::Subcommand)]
 pub(crate) enum ClientCommand {
+    Accounts(accounts::AccountsArgs),
+    Keys(keys::KeysArgs),
     Sinks(sinks::SinksArgs),
     Subscriptions(subscriptions::SubscriptionsArgs),
     Types(types::TypesArgs),
@@ -45,6 +49,14 @@ pub(crate) enum ClientCommand {
 /// Does what a client command says, and gives the exit code.
 pub(crate) async fn run(command: ClientCommand, defaults: DefaultArgs) -> anyhow::Result<ExitCode> {
     match command {
+        ClientCommand::Accounts(mut args) => {
+            args.connection = args.connection.or(defaults);
+            accounts::run(args).await
+        }
+        ClientCommand::Keys(mut args) => {
+            args.connection = args.connection.or(defaults);
+            keys::run(args).await
+        }
         ClientCommand::Sinks(mut args) => {
             args.connection = args.connection.or(defaults);
             sinks::run(args).await

@@ -45,7 +45,7 @@ pub(crate) fn subscription(subscription: &v1::Subscription) -> Value {
         .iter()
         .map(|t| json!({"type": t.r#type, "schema_version": t.schema_version}))
         .collect();
-    json!({
+    let mut json = json!({
         "sid": subscription.sid,
         "account_sid": subscription.account_sid,
         "description": subscription.description,
@@ -53,7 +53,53 @@ pub(crate) fn subscription(subscription: &v1::Subscription) -> Value {
         "types": types,
         "date_created": time(subscription.create_time.as_ref()),
         "date_updated": time(subscription.update_time.as_ref()),
-    })
+    });
+    if subscription.include_subaccounts {
+        json["include_subaccounts"] = true.into();
+    }
+    json
+}
+
+/// An account, auth tokens included: it is the caller's own, or one that the caller manages.
+pub(crate) fn account(account: &v1::Account) -> Value {
+    let owner = match account.parent_sid.as_str() {
+        "" => &account.sid,
+        parent => parent,
+    };
+    let mut json = json!({
+        "sid": account.sid,
+        "owner_account_sid": owner,
+        "friendly_name": account.friendly_name,
+        "status": word(account.status().as_str_name(), "ACCOUNT_STATUS_"),
+        "auth_token": account.auth_token,
+        "date_created": time(account.create_time.as_ref()),
+        "date_updated": time(account.update_time.as_ref()),
+    });
+    if !account.secondary_auth_token.is_empty() {
+        json["secondary_auth_token"] = account.secondary_auth_token.as_str().into();
+    }
+    json
+}
+
+/// An API key; with its secret, where the server showed it.
+pub(crate) fn api_key(key: &v1::ApiKey) -> Value {
+    let mut json = json!({
+        "sid": key.sid,
+        "account_sid": key.account_sid,
+        "friendly_name": key.friendly_name,
+        "access": access(key),
+        "date_created": time(key.create_time.as_ref()),
+        "date_updated": time(key.update_time.as_ref()),
+    });
+    if !key.secret.is_empty() {
+        json["secret"] = key.secret.as_str().into();
+    }
+    json
+}
+
+/// What a key may do, as REST and the command line spell it.
+pub(crate) fn access(key: &v1::ApiKey) -> String {
+    word(key.access().as_str_name(), "KEY_ACCESS_").replace('_', "-")
 }
 
 /// An event type.

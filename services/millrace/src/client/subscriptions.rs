@@ -14,7 +14,7 @@ use crate::client::{
     shape,
 };
 
-/// Create, list, show and delete subscriptions: which types of event go to which sink.
+/// Create, list, show, change and delete subscriptions: which types of event go to which sink.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct SubscriptionsArgs {
@@ -30,6 +30,7 @@ const EXAMPLES: &str = "\
 Examples:
   millrace subscriptions create --sink DG… --description 'outbound' \\
     --type com.twilio.messaging.message.sent --type com.twilio.messaging.message.delivered@4
+  millrace subscriptions update DF… --include-subaccounts
   millrace subscriptions list --sink DG…";
 
 #[derive(clap::Subcommand)]
@@ -45,7 +46,12 @@ enum SubscriptionCommand {
         /// What the subscription is for, for people.
         #[arg(long)]
         description: String,
+        /// Take the events of the account's subaccounts, too; each names its account in the attribute `accountsid`.
+        #[arg(long)]
+        include_subaccounts: bool,
     },
+    /// Change a subscription's description, and whether it takes subaccounts' events.
+    Update(UpdateArgs),
     /// List the account's subscriptions, oldest first.
     List {
         /// Only those of this sink.
@@ -68,6 +74,40 @@ enum SubscriptionCommand {
     },
 }
 
+#[derive(clap::Args)]
+struct UpdateArgs {
+    /// The subscription's SID.
+    #[arg(value_name = "DF…")]
+    sid: String,
+    /// What the subscription is for, for people.
+    #[arg(long)]
+    description: Option<String>,
+    /// Take the events of the account's subaccounts, too; `--include-subaccounts=false`: no more.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    include_subaccounts: Option<bool>,
+}
+
+impl UpdateArgs {
+    /// `None`: nothing is to change.
+    fn request(self) -> Option<v1::UpdateSubscriptionRequest> {
+        let mut paths = Vec::new();
+        let mut subscription = v1::Subscription { sid: self.sid, ..v1::Subscription::default() };
+        if let Some(description) = self.description {
+            subscription.description = description;
+            paths.push("description".to_owned());
+        }
+        if let Some(include) = self.include_subaccounts {
+            subscription.include_subaccounts = include;
+            paths.push("include_subaccounts".to_owned());
+        }
+        let mask = (!paths.is_empty()).then_some(prost_types::FieldMask { paths });
+        mask.map(|mask| v1::UpdateSubscriptionRequest {
+            subscription: Some(subscription),
+            update_mask: Some(mask),
+        })
+    }
+}
+
 /// Reads `NAME` or `NAME@VERSION`.
 fn subscribed(text: &str) -> Result<v1::SubscribedEvent, String> {
     let (name, version) = match text.split_once('@') {
@@ -88,12 +128,13 @@ pub(crate) async fn run(args: SubscriptionsArgs) -> anyhow::Result<ExitCode> {
     let credentials = args.connection.as_account()?;
     let mut client = Client::new(connect(args.connection.server(), &credentials).await?);
     match args.command {
-        SubscriptionCommand::Create { sink, types, description } => {
+        SubscriptionCommand::Create { sink, types, description, include_subaccounts } => {
             let subscription = v1::Subscription {
                 account_sid: credentials.account_named(),
                 description,
                 sink_sid: sink,
                 types,
+                include_subaccounts,
                 ..v1::Subscription::default()
             };
             let request = v1::CreateSubscriptionRequest {
@@ -103,6 +144,14 @@ pub(crate) async fn run(args: SubscriptionsArgs) -> anyhow::Result<ExitCode> {
             let made = client.create_subscription(request).await;
             let made = made.map_err(|s| explain(&s, "create the subscription"))?;
             show(&args.output, made.into_inner().subscription)?;
+        }
+        SubscriptionCommand::Update(update) => {
+            let failed = format!("update the subscription `{}`", update.sid);
+            let request =
+                update.request().context("nothing to change: `--help` shows what can be")?;
+            let updated = client.update_subscription(request).await;
+            let updated = updated.map_err(|s| explain(&s, &failed))?;
+            show(&args.output, updated.into_inner().subscription)?;
         }
         SubscriptionCommand::List { sink, limit } => {
             let sink = sink.unwrap_or_default();
@@ -160,6 +209,9 @@ fn show(output: &OutputArgs, subscription: Option<v1::Subscription>) -> anyhow::
         ("updated", shape::time(subscription.update_time.as_ref())),
     ];
     fields.extend(subscription.types.iter().map(|t| ("type", pinned(t))));
+    if subscription.include_subaccounts {
+        fields.push(("subaccounts", "included".to_owned()));
+    }
     output::line(&output::fields(fields))
 }
 
@@ -198,6 +250,21 @@ fn pinned(subscribed: &v1::SubscribedEvent) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_update_changes_what_is_named() {
+        let args = |description: Option<&str>, include_subaccounts| UpdateArgs {
+            sid: "DF1".to_owned(),
+            description: description.map(str::to_owned),
+            include_subaccounts,
+        };
+        assert_eq!(args(None, None).request(), None);
+        let request = args(None, Some(false)).request().expect("a change");
+        assert_eq!(request.update_mask.expect("a mask").paths, ["include_subaccounts"]);
+        let request = args(Some("d"), Some(true)).request().expect("a change");
+        assert_eq!(request.update_mask.expect("a mask").paths.len(), 2);
+        assert!(request.subscription.expect("a subscription").include_subaccounts);
+    }
 
     #[test]
     fn a_type_may_be_pinned_to_a_version() {
