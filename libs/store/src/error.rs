@@ -77,6 +77,26 @@ pub enum OpenError {
         /// What it is about.
         name: String,
     },
+    /// A newer release took away what this program uses.
+    #[error(
+        "the database needs a program that knows migration {needs}, this one knows {knows}: run a newer release"
+    )]
+    TooNew {
+        /// Number of the migration that a program must know.
+        needs: i64,
+        /// Number of the newest that this one knows.
+        knows: i64,
+    },
+    /// Others hold a lock that is needed; nothing was changed by this step, and it may be tried again.
+    #[error(
+        "{what} waits for a lock that others hold ({holders}); nothing was changed: run it again once they are done"
+    )]
+    Locked {
+        /// What waits, such as "migration 13".
+        what: String,
+        /// Whose transactions are the oldest; what the database tells of them.
+        holders: String,
+    },
     /// A migration failed; it was rolled back and may be tried again.
     #[error("cannot migrate the database")]
     Migrate {

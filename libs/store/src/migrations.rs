@@ -1,15 +1,19 @@
 //! The tables of both databases, embedded. Migrations are appended, never edited: expand first, contract in a
-//! later release, so that the release before still runs on the tables of this one.
+//! later release, so that the release before still runs on the tables of this one. `docs/upgrading.md` has the rules,
+//! `tests/migrations.rs` holds every file against them.
 
 use sqlx::{
-    AnyPool, SqlSafeStr as _,
-    migrate::{Migrate as _, Migration, MigrationType, Migrator},
+    AnyConnection, AnyPool, SqlSafeStr as _,
+    migrate::{Migrate as _, MigrateError, Migration, MigrationType, Migrator},
 };
 
 use crate::{OpenError, seal};
 
-/// (number, what it is about, SQL) for Postgres.
-pub(crate) const POSTGRES: &[(i64, &str, &str)] = &[
+/// (number, what it is about, SQL), in ascending order.
+pub(crate) type Migrations = &'static [(i64, &'static str, &'static str)];
+
+/// For Postgres.
+pub(crate) const POSTGRES: Migrations = &[
     (1, "resources", include_str!("../migrations/postgres/0001_resources.sql")),
     (2, "sink_delivery", include_str!("../migrations/postgres/0002_sink_delivery.sql")),
     (3, "logs", include_str!("../migrations/postgres/0003_logs.sql")),
@@ -18,18 +22,20 @@ pub(crate) const POSTGRES: &[(i64, &str, &str)] = &[
     (6, "validation", include_str!("../migrations/postgres/0006_validation.sql")),
     (7, "requests", include_str!("../migrations/postgres/0007_requests.sql")),
     (8, "audit_log", include_str!("../migrations/postgres/0008_audit_log.sql")),
+    (13, "origin", include_str!("../migrations/postgres/0013_origin.sql")),
 ];
 /// The same for SQLite.
-pub(crate) const SQLITE: &[(i64, &str, &str)] = &[
+pub(crate) const SQLITE: Migrations = &[
     (1, "resources", include_str!("../migrations/sqlite/0001_resources.sql")),
     (2, "sink_delivery", include_str!("../migrations/sqlite/0002_sink_delivery.sql")),
     (5, "accounts", include_str!("../migrations/sqlite/0005_accounts.sql")),
     (6, "validation", include_str!("../migrations/sqlite/0006_validation.sql")),
     (7, "requests", include_str!("../migrations/sqlite/0007_requests.sql")),
     (8, "audit_log", include_str!("../migrations/sqlite/0008_audit_log.sql")),
+    (13, "needs", include_str!("../migrations/sqlite/0013_needs.sql")),
 ];
 /// For SQLite's file of logs.
-pub(crate) const SQLITE_LOGS: &[(i64, &str, &str)] = &[
+pub(crate) const SQLITE_LOGS: Migrations = &[
     (1, "logs", include_str!("../migrations/sqlite_logs/0001_logs.sql")),
     (
         4,
@@ -38,60 +44,106 @@ pub(crate) const SQLITE_LOGS: &[(i64, &str, &str)] = &[
     ),
 ];
 
-/// As [`apply`], for resources: a database that has never had an epoch gets one.
+/// What a migration begins with that runs outside a transaction, as `CREATE INDEX CONCURRENTLY` must.
+const OUTSIDE: &str = "-- no-transaction";
+/// What PostgreSQL answers where a lock was waited for in vain
+/// (<https://www.postgresql.org/docs/15/errcodes-appendix.html>).
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+/// As [`apply`], for resources: a database that has never had an epoch gets one, and one that a newer release has taken
+/// something away from is left.
 pub(crate) async fn migrate(
-    pool: &AnyPool,
-    migrations: &'static [(i64, &'static str, &'static str)],
+    connection: &mut AnyConnection,
+    migrations: Migrations,
 ) -> Result<(), OpenError> {
-    apply(pool, migrations).await?;
-    give_epoch(pool).await.map_err(|error| OpenError::Migrate { source: error.into() })
+    suits(connection, migrations).await?;
+    apply(connection, migrations).await?;
+    give_epoch(connection).await.map_err(|error| OpenError::Migrate { source: error.into() })
 }
 
-/// Applies what is missing, each in a transaction, one process at a time; a repeat does nothing.
+/// Applies what is missing, each in a transaction; a repeat does nothing. Others must not do the same meanwhile.
 pub(crate) async fn apply(
-    pool: &AnyPool,
-    migrations: &'static [(i64, &'static str, &'static str)],
+    connection: &mut AnyConnection,
+    migrations: Migrations,
 ) -> Result<(), OpenError> {
     let steps = migrations.iter().map(|&(version, name, sql)| {
-        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+        let outside = sql.starts_with(OUTSIDE);
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), outside)
     });
     let mut migrator = Migrator::with_migrations(steps.collect());
     // A newer release may have been here: its tables serve this one too.
     migrator.set_ignore_missing(true);
-    migrator.run(pool).await.map_err(|error| OpenError::Migrate { source: error.into() })
+    migrator.set_locking(false);
+    migrator.run_direct(None, connection, false).await.map_err(refused)
 }
 
-/// Tells whether every migration has been applied.
+/// Tells whether every migration has been applied, and none that this program would have to know.
 ///
 /// # Errors
-/// [`OpenError::NotMigrated`] names the first that is missing.
-pub(crate) async fn check(
-    pool: &AnyPool,
-    migrations: &[(i64, &'static str, &'static str)],
-) -> Result<(), OpenError> {
-    let applied =
-        applied(pool).await.map_err(|error| OpenError::Connect { source: error.into() })?;
+/// [`OpenError::NotMigrated`] names the first that is missing; [`OpenError::TooNew`].
+pub(crate) async fn check(pool: &AnyPool, migrations: Migrations) -> Result<(), OpenError> {
+    let unanswered = |error: sqlx::Error| OpenError::Connect { source: error.into() };
+    let mut connection = pool.acquire().await.map_err(unanswered)?;
+    suits(&mut connection, migrations).await?;
+    let applied = applied(&mut connection).await.map_err(unanswered)?;
     match migrations.iter().find(|(version, ..)| !applied.contains(version)) {
         Some(&(version, name, _)) => Err(OpenError::NotMigrated { version, name: name.to_owned() }),
         None => Ok(()),
     }
 }
 
-async fn applied(pool: &AnyPool) -> Result<Vec<i64>, sqlx::Error> {
+/// Whether this program knows what the tables have become.
+async fn suits(connection: &mut AnyConnection, migrations: Migrations) -> Result<(), OpenError> {
+    let knows = migrations.last().map_or(0, |&(version, ..)| version);
+    match sqlx::query_scalar::<_, i64>("SELECT needs FROM meta").fetch_optional(connection).await {
+        Ok(Some(needs)) if needs > knows => Err(OpenError::TooNew { needs, knows }),
+        // No table, or not yet with this column: nothing was ever taken away from it.
+        Ok(_) | Err(sqlx::Error::Database(_)) => Ok(()),
+        Err(error) => Err(OpenError::Connect { source: error.into() }),
+    }
+}
+
+async fn applied(connection: &mut AnyConnection) -> Result<Vec<i64>, sqlx::Error> {
     // sqlx's own table; a database that was never migrated has none, which only asking for its rows tells.
-    let mut connection = pool.acquire().await?;
     match connection.list_applied_migrations("_sqlx_migrations").await {
         Ok(applied) => Ok(applied.into_iter().map(|migration| migration.version).collect()),
-        Err(sqlx::migrate::MigrateError::Execute(sqlx::Error::Database(_))) => Ok(Vec::new()),
+        Err(MigrateError::Execute(sqlx::Error::Database(_))) => Ok(Vec::new()),
         Err(error) => Err(sqlx::Error::Migrate(Box::new(error))),
     }
 }
 
-async fn give_epoch(pool: &AnyPool) -> Result<(), sqlx::Error> {
-    let epoch = i64::from_ne_bytes(seal::random()) | 1;
+async fn give_epoch(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
     sqlx::query("INSERT INTO meta (one, epoch) VALUES (1, $1) ON CONFLICT DO NOTHING")
-        .bind(epoch)
-        .execute(pool)
+        .bind(new_epoch())
+        .execute(connection)
         .await?;
     Ok(())
+}
+
+/// An epoch that no database has.
+pub(crate) fn new_epoch() -> i64 {
+    i64::from_ne_bytes(seal::random()) | 1
+}
+
+/// Tells a lock that others hold from all else that goes wrong.
+pub(crate) fn refused(error: MigrateError) -> OpenError {
+    let (migration, cause) = match &error {
+        MigrateError::ExecuteMigration(cause, version) => (Some(*version), cause),
+        MigrateError::Execute(cause) => (None, cause),
+        _ => return OpenError::Migrate { source: error.into() },
+    };
+    if is_locked(cause) {
+        return OpenError::Locked { what: what_waits(migration), holders: String::new() };
+    }
+    OpenError::Migrate { source: error.into() }
+}
+
+/// Whether a lock was waited for in vain.
+fn is_locked(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.as_deref() == Some(LOCK_NOT_AVAILABLE)
+}
+
+fn what_waits(migration: Option<i64>) -> String {
+    migration.map_or_else(|| "migrating".to_owned(), |version| format!("migration {version}"))
 }

@@ -3,6 +3,9 @@
 //! Commits of other replicas are heard by LISTEN. Lost connections mend by themselves; until then
 //! calls are [`crate::Error::Unavailable`] within seconds.
 
+mod migrate;
+mod origin;
+
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{
@@ -18,15 +21,14 @@ use crate::{
     sql::{CHANNEL, Dialect, wake::Wake},
 };
 
+pub use self::migrate::{migrate, restored};
+
 /// Said to every new connection: nothing waits for ever, neither for a lock nor for a client that went away.
 pub(crate) const SETTINGS: &str = "SET application_name = 'millrace'; SET lock_timeout = '5s';
     SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '30s'";
 /// The same where logs are read: a question that takes longer is one that nobody waits for any more.
 pub(crate) const READ_SETTINGS: &str = "SET application_name = 'millrace'; SET lock_timeout = '5s';
     SET statement_timeout = '9s'; SET idle_in_transaction_session_timeout = '30s'";
-/// Said where tables are changed: that may take long, but waits for nobody, since all queue behind who waits.
-const MIGRATION_SETTINGS: &str =
-    "SET application_name = 'millrace migrate'; SET lock_timeout = '5s'";
 /// First and longest wait before listening is tried again.
 const LISTEN_AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 
@@ -52,21 +54,13 @@ impl Default for Options {
 pub async fn open(url: &str, keyring: Keyring, options: &Options) -> Result<SqlStore, OpenError> {
     let pool = connect(url, options, SETTINGS).await?;
     migrations::check(&pool, migrations::POSTGRES).await?;
-    let url = url.to_owned();
-    let wake = Wake::listening(|woken| listen(url, woken));
+    let problem = |error: sqlx::Error| OpenError::Connect { source: error.into() };
+    origin::heed(&pool).await.map_err(problem)?;
+    let (url, heeded) = (url.to_owned(), pool.clone());
+    let wake = Wake::listening(|woken| async move {
+        tokio::join!(listen(url, woken), origin::heed_for_ever(heeded));
+    });
     Ok(SqlStore::new(pool, Dialect::Postgres, keyring, wake))
-}
-
-/// Brings the database at `url` to this release's tables; several at once take turns, a repeat does nothing.
-///
-/// # Errors
-/// [`OpenError::Connect`], [`OpenError::Migrate`].
-pub async fn migrate(url: &str) -> Result<(), OpenError> {
-    let options = Options { max_connections: 1, ..Options::default() };
-    let pool = connect(url, &options, MIGRATION_SETTINGS).await?;
-    let migrated = migrations::migrate(&pool, migrations::POSTGRES).await;
-    pool.close().await;
-    migrated
 }
 
 pub(crate) async fn connect(

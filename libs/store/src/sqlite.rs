@@ -79,7 +79,10 @@ pub(crate) async fn pool(url: &str, connections: u32) -> Result<AnyPool, OpenErr
 
 async fn connect(url: &str, connections: u32, keyring: Keyring) -> Result<SqlStore, OpenError> {
     let pool = pool(url, connections).await?;
-    migrations::migrate(&pool, migrations::SQLITE).await?;
+    let acquired = pool.acquire().await;
+    let mut connection = acquired.map_err(|error| OpenError::Connect { source: error.into() })?;
+    migrations::migrate(&mut connection, migrations::SQLITE).await?;
+    drop(connection);
     let dialect = Dialect::Sqlite { turn: Arc::new(Mutex::new(())) };
     Ok(SqlStore::new(pool, dialect, keyring, Wake::default()))
 }

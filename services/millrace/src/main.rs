@@ -138,6 +138,7 @@ mod tests {
             "millrace events attempts EZ1 --at 2026-01-02T03:04:05Z",
             "millrace errors --sink DG1 --code 91306 --limit 5",
             "millrace demo --generate",
+            "millrace migrate --restored --wait 1m --lock-wait 10s",
         ] {
             assert!(parses(line), "{line}");
         }

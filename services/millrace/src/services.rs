@@ -47,6 +47,14 @@ pub(crate) struct MigrateArgs {
     /// How long to try again while the database does not answer, such as `5m`; without it, not at all.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     wait: Option<Duration>,
+    /// How long to try again while others hold locks that a step needs; each try gives up after 2 s, so that nobody queues
+    /// behind it for long.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "2m")]
+    lock_wait: Duration,
+    /// The database was restored from a backup: it gets a new epoch, by which routers and deliverers know to take its
+    /// configuration anew.
+    #[arg(long)]
+    restored: bool,
     /// Print a new platform key, and its SHA-256 for `control_plane.platform_keys`, and do nothing else.
     #[arg(long)]
     new_platform_key: bool,
@@ -127,22 +135,35 @@ async fn migrate(args: MigrateArgs) -> anyhow::Result<()> {
         !settings.database.url.is_empty(),
         "wrong setting `database.url`: give the URL of a PostgreSQL database, such as `--set database.url=postgres://user:password@host/millrace`"
     );
-    migrate_within(settings.database.url.reveal(), args.wait.unwrap_or_default()).await?;
+    migrate_within(settings.database.url.reveal(), &args).await?;
     println!("the database is up to date");
+    if args.restored {
+        println!("it has a new epoch: routers and deliverers take its configuration anew");
+    }
     Ok(())
 }
 
-/// Migrates, again and again while the database does not answer, for as long as `wait`.
-async fn migrate_within(url: &str, wait: Duration) -> Result<(), OpenError> {
-    let until = Instant::now() + wait;
+/// Migrates, again and again for as long as it was told to: while the database does not answer, and while others hold locks.
+async fn migrate_within(url: &str, args: &MigrateArgs) -> Result<(), OpenError> {
+    let started = Instant::now();
     let mut told = false;
     loop {
-        let error = match millrace_store::postgres::migrate(url).await {
-            Err(error @ OpenError::Connect { .. }) if Instant::now() < until => error,
-            done => return done,
+        let tried = match args.restored {
+            true => millrace_store::postgres::restored(url).await,
+            false => millrace_store::postgres::migrate(url).await,
         };
-        if !std::mem::replace(&mut told, true) {
-            eprintln!("{:#}; waits for it", anyhow::Error::from(error));
+        let patience = match &tried {
+            Err(OpenError::Connect { .. }) => args.wait.unwrap_or_default(),
+            Err(OpenError::Locked { .. }) => args.lock_wait,
+            _ => Duration::ZERO,
+        };
+        match tried {
+            Err(error) if started.elapsed() < patience => {
+                if !std::mem::replace(&mut told, true) {
+                    eprintln!("{:#}; tries again", anyhow::Error::from(error));
+                }
+            }
+            done => return done,
         }
         sleep(WAIT_PAUSE).await;
     }

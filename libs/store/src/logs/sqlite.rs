@@ -47,7 +47,10 @@ pub async fn open_ephemeral() -> Result<SqlLogs, OpenError> {
 }
 
 async fn on(pool: AnyPool) -> Result<SqlLogs, OpenError> {
-    migrations::apply(&pool, migrations::SQLITE_LOGS).await?;
+    let acquired = pool.acquire().await;
+    let mut connection = acquired.map_err(|error| OpenError::Connect { source: error.into() })?;
+    migrations::apply(&mut connection, migrations::SQLITE_LOGS).await?;
+    drop(connection);
     Ok(SqlLogs { kept: pool.clone(), pool, rows: Rows::Sqlite(Mutex::default()) })
 }
 
