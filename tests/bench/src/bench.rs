@@ -93,6 +93,20 @@ pub(crate) struct Running {
 impl Bench {
     /// Starts a stack of the program `millrace`, and a receiver.
     pub(crate) async fn start(mode: Mode, millrace: &Path, settings: &[Setting]) -> Result<Self> {
+        Self::start_with(mode, millrace, settings, 1).await
+    }
+
+    /// As [`Bench::start`], with services as processes and so many deliverers.
+    pub(crate) async fn with_deliverers(millrace: &Path, deliverers: usize) -> Result<Self> {
+        Self::start_with(Mode::Server, millrace, &[], deliverers).await
+    }
+
+    async fn start_with(
+        mode: Mode,
+        millrace: &Path,
+        settings: &[Setting],
+        deliverers: usize,
+    ) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["receive", "--listen", "0.0.0.0:0"]);
@@ -103,7 +117,8 @@ impl Bench {
         let endpoints =
             ["sinks.kinesis.endpoint", "sinks.kinesis.sts_endpoint", "sinks.segment.endpoint"];
         let endpoints = endpoints.map(|setting| (setting, &*url));
-        let stack = Stack::start(mode, millrace, &[settings, &endpoints[..]].concat()).await?;
+        let settings = [settings, &endpoints[..]].concat();
+        let stack = Stack::start(mode, millrace, &settings, deliverers).await?;
         stack.api.create_event_type().await.with_context(|| stack.logs())?;
         Ok(Self {
             stack,

@@ -17,6 +17,7 @@ mod beside;
 mod configuration;
 mod hanging;
 mod idle;
+mod scale;
 mod throughput;
 
 /// What to measure.
@@ -60,6 +61,8 @@ pub(crate) enum Case {
     Single,
     /// Batches of 100 to ten sinks that all take them.
     FanOut,
+    /// The same load on 1, 2 and 4 deliverers: what more of them cost.
+    Scale,
     /// 10 of 100 sinks hang for 5 s each.
     Hanging,
     /// A sink with a backlog of a million events comes back.
@@ -129,6 +132,7 @@ impl Case {
             Self::Accounts => accounts::accounts(context).await,
             Self::Config => configuration::config(context).await,
             Self::Load => configuration::load(context).await,
+            Self::Scale => scale::scale(context).await,
             Self::Hanging => hanging::hanging(context).await,
             Self::Backlog => backlog::backlog(context).await,
             Self::Memory => backlog::memory(context).await,

@@ -1,6 +1,9 @@
 //! What Redis says of itself, over its protocol by hand (<https://redis.io/docs/latest/develop/reference/protocol-spec/>).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use tokio::{
@@ -56,6 +59,27 @@ impl Redis {
             all += length.with_context(|| format!("XLEN answered {line}"))?;
         }
         Ok(all)
+    }
+
+    /// How many deliverers own partitions, once all partitions are owned; `None`: they are not.
+    pub(crate) async fn owners(&self) -> Result<Option<usize>> {
+        let owners: Vec<String> =
+            (0..PARTITIONS).map(|partition| format!("GET {{mr:{partition}}}:owner")).collect();
+        let mut connection = self.connect(&owners.join("\r\n")).await?;
+        let mut found = BTreeSet::new();
+        let mut owned = true;
+        for _ in 0..PARTITIONS {
+            let mut line = String::new();
+            timeout(PATIENCE, connection.read_line(&mut line)).await??;
+            if line.trim() == "$-1" {
+                owned = false;
+                continue;
+            }
+            line.clear();
+            timeout(PATIENCE, connection.read_line(&mut line)).await??;
+            found.insert(line);
+        }
+        Ok(owned.then_some(found.len()))
     }
 
     /// Counts the commands that clients send while `work` is done.

@@ -38,14 +38,15 @@ pub(crate) struct Stack {
 
 impl Stack {
     /// Starts the program `millrace` as `mode` says, and waits until it serves. `settings` are for deliverers that are
-    /// processes of their own.
+    /// processes of their own, of which there are so many, four at most.
     pub(crate) async fn start(
         mode: Mode,
         millrace: &Path,
         settings: &[(&str, &str)],
+        deliverers: usize,
     ) -> Result<Self> {
         match mode {
-            Mode::Server => servers::start(millrace, settings).await,
+            Mode::Server => servers::start(millrace, settings, deliverers).await,
             Mode::Embedded => embedded::start(millrace).await,
         }
     }

@@ -13,6 +13,8 @@ use tempfile::TempDir;
 use super::{Stack, command, free_address, random_key};
 use crate::{child::Child, redis::Redis, setup::Api};
 
+/// What deliverers are called in the report.
+const DELIVERERS: [&str; 4] = ["deliverer", "deliverer-2", "deliverer-3", "deliverer-4"];
 /// Longest time the database takes to be made.
 const MIGRATE_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -59,7 +61,11 @@ impl Backing {
     }
 }
 
-pub(super) async fn start(millrace: &Path, settings: &[(&str, &str)]) -> Result<Stack> {
+pub(super) async fn start(
+    millrace: &Path,
+    settings: &[(&str, &str)],
+    deliverers: usize,
+) -> Result<Stack> {
     let backing = Backing::start().await?;
     let directory = tempfile::Builder::new().prefix("millrace-bench-").tempdir()?;
     let platform_key = random_key("platform-")?;
@@ -73,11 +79,11 @@ pub(super) async fn start(millrace: &Path, settings: &[(&str, &str)]) -> Result<
     };
     installation.migrate().await?;
     let router = free_address()?;
-    let services = vec![
-        installation.control_plane(&platform_key).await?,
-        installation.router(&router).await?,
-        installation.deliverer(settings).await?,
-    ];
+    let mut services =
+        vec![installation.control_plane(&platform_key).await?, installation.router(&router).await?];
+    for name in DELIVERERS.iter().take(deliverers) {
+        services.push(installation.deliverer(name, settings).await?);
+    }
     let api = Api {
         url: format!("http://{}", installation.control_plane),
         publish_url: format!("http://{router}"),
@@ -115,7 +121,7 @@ impl Installation<'_> {
             ("delivery.allow_http", "true"),
             ("delivery.allow_cidrs", "[\"127.0.0.0/8\"]"),
         ];
-        self.service("control-plane", &settings).await
+        self.service("control-plane", "control-plane", &settings).await
     }
 
     async fn router(&self, listen: &str) -> Result<Child> {
@@ -125,10 +131,10 @@ impl Installation<'_> {
             ("queue.url", &self.redis_url),
             ("control_plane.address", &address),
         ];
-        self.service("router", &settings).await
+        self.service("router", "router", &settings).await
     }
 
-    async fn deliverer(&self, more: &[(&str, &str)]) -> Result<Child> {
+    async fn deliverer(&self, name: &'static str, more: &[(&str, &str)]) -> Result<Child> {
         let address = format!("http://{}", self.control_plane);
         let listen = free_address()?;
         let settings = [
@@ -138,13 +144,18 @@ impl Installation<'_> {
             ("delivery.allow_http", "true"),
             ("delivery.allow_cidrs", "[\"127.0.0.0/8\"]"),
         ];
-        self.service("deliverer", &[&settings, more].concat()).await
+        self.service(name, "deliverer", &[&settings, more].concat()).await
     }
 
-    async fn service(&self, name: &'static str, settings: &[(&str, &str)]) -> Result<Child> {
+    async fn service(
+        &self,
+        name: &'static str,
+        role: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<Child> {
         let admin = free_address()?;
         let all = [("admin.listen", admin.as_str()), ("internal.token", &self.token)];
-        let command = command(self.millrace, name, &[&all, settings].concat());
+        let command = command(self.millrace, role, &[&all, settings].concat());
         let mut child = Child::spawn(name, command, self.directory.path())?;
         child.serves(&format!("http://{admin}/readyz")).await?;
         Ok(child)
