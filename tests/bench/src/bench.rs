@@ -226,6 +226,12 @@ impl Bench {
         Ok(std::str::from_utf8(&self.http.get(&url).await?)?.parse()?)
     }
 
+    /// When the first request came to the URL of a sink, in µs; `None`: none did yet.
+    pub(crate) async fn first_arrival(&self, sink: usize) -> Result<Option<u64>> {
+        let answer = self.http.get(&self.receiver_url(&format!("first/{sink}"))).await?;
+        Ok(serde_json::from_slice(&answer)?)
+    }
+
     /// What arrived of a run.
     pub(crate) async fn received(&self, run: u64) -> Result<Received> {
         let answer = self.http.get(&self.receiver_url(&format!("runs/{run}"))).await?;
@@ -250,7 +256,8 @@ impl Bench {
         self.stack.stop().await
     }
 
-    fn receiver_url(&self, path: &str) -> String {
+    /// What the receiver has at a path.
+    pub(crate) fn receiver_url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}/{path}", self.receiver_port)
     }
 

@@ -81,7 +81,7 @@ pub(crate) enum Case {
     DevLatency100,
     /// 10,000 accounts, one event a second each, a sink each; to make them takes longest.
     Accounts,
-    /// How soon a change of the configuration is in force in a router.
+    /// How soon a change of the configuration is in force in router and deliverer.
     Config,
     /// 100,000 subscriptions: how soon a router has them, and in how much memory.
     Load,

@@ -103,12 +103,15 @@ pub(crate) async fn command(args: ReceiveArgs) -> Result<()> {
 #[derive(Default)]
 struct Receiver {
     runs: HashMap<u64, Account>,
+    /// When the first request came to each sink; got from `/first/<number>`.
+    first_us: HashMap<usize, u64>,
     behaviour: Behaviour,
 }
 
 impl Receiver {
     /// Counts the events of a request, whose ids follow `key`.
     fn record(&mut self, sink: usize, key: &str, body: &str, now_us: u64) {
+        self.first_us.entry(sink).or_insert(now_us);
         let mut of = None;
         for id in event::ids(body, key) {
             if let Some(account) = self.runs.get_mut(&id.run) {
@@ -200,6 +203,10 @@ async fn answer(
         }
         return Ok(Response::default());
     }
+    if let Some(sink) = path.strip_prefix("/first/") {
+        let first_us = lock().first_us.get(&sink.parse()?).copied();
+        return Ok(Response::new(Full::from(serde_json::to_vec(&first_us)?)));
+    }
     asked(path, &lock().runs)
 }
 
@@ -234,6 +241,7 @@ mod tests {
         {
             receiver.record(sink, event::ID, &body(run, number), 30);
         }
+        assert_eq!((receiver.first_us.get(&3), receiver.first_us.get(&4)), (Some(&30), None));
         let received = receiver.runs[&2].received();
         assert_eq!((received.deliveries, received.duplicates, received.requests), (3, 2, 5));
         assert_eq!(received.latency.max_us, 20);

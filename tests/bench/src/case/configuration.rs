@@ -1,4 +1,4 @@
-//! The configuration: how soon a change of it is in force, and what very much of it costs a router.
+//! The configuration: how soon a change of it is in force in router and deliverer, and what very much of it costs a router.
 
 use anyhow::{Context as _, Result, ensure};
 use millrace_proto::v1::{
@@ -22,7 +22,9 @@ use crate::{
     stack::Mode,
 };
 
-/// Changes that are measured, half of them creations.
+mod moves;
+
+/// Changes of each kind that are measured: of subscriptions, half of them creations, and of sinks.
 const CHANGES: usize = 400;
 /// The run of the events that only ask; no receiver expects it.
 const ASKING_RUN: u64 = 9_998;
@@ -34,14 +36,17 @@ const PAUSE: Duration = Duration::from_millis(20);
 const ACCOUNTS: usize = 1_000;
 const SUBSCRIPTIONS: usize = 100;
 
-/// Creates and deletes a subscription, and asks the router after each answer, event after event, until it routes by the change.
+/// Moves a sink, and asks the deliverer by events; creates and deletes a subscription, and asks the router: after each answer, event
+/// after event, until one goes by the change.
 pub(super) async fn config(context: &Context) -> Result<Outcome> {
     let bench = Bench::start(Mode::Server, &context.millrace, &[]).await?;
     let audience = bench.audience(Wanted::default()).await?;
     let account = audience.accounts.first().context("no account")?.clone();
-    let mut asker = Asker::new(&bench.stack.api, account).await?;
     let mut outcome = Outcome::default();
     outcome.drift.sample();
+    let moves = context.events(CHANGES);
+    let moved = Latency::of(moves::measure(&bench, &account, moves).await?);
+    let mut asker = Asker::new(&bench.stack.api, account).await?;
     let (mut lags, mut asked) = (Vec::new(), 0);
     // The audience has a subscription to the one sink; another of it makes no difference, so the sinks are counted of a second.
     let sink = bench.audience_sink(&asker.account).await?;
@@ -54,18 +59,33 @@ pub(super) async fn config(context: &Context) -> Result<Outcome> {
         sleep(PAUSE).await;
     }
     let changes = lags.len();
-    let Latency { p50_us, p99_us, max_us } = Latency::of(lags);
-    let ms = |us: u64| float(us) / 1e3;
-    outcome.figure(Figure::held(
-        "answer to first event, median ms",
-        ms(p50_us),
-        Target::AtMost(100.0),
-    ));
-    outcome.figure(Figure::told("answer to first event, p99 ms", ms(p99_us)));
-    outcome.figure(Figure::told("answer to first event, max ms", ms(max_us)));
+    tell(&mut outcome, ROUTER, Latency::of(lags));
+    tell(&mut outcome, DELIVERER, moved);
     outcome.note(format!("{changes} changes, asked by {asked} events, one after the other"));
+    outcome.note(format!(
+        "{moves} moves of a sink; in these figures is the way of the first event that arrives"
+    ));
     bench.stop().await?;
     Ok(outcome)
+}
+
+/// What figures of router and deliverer are called: median, p99 and the longest.
+const ROUTER: [&str; 3] = [
+    "router: answer to first event, median ms",
+    "router: answer to first event, p99 ms",
+    "router: answer to first event, max ms",
+];
+const DELIVERER: [&str; 3] = [
+    "deliverer: answer to first arrival, median ms",
+    "deliverer: answer to first arrival, p99 ms",
+    "deliverer: answer to first arrival, max ms",
+];
+
+fn tell(outcome: &mut Outcome, [median, p99, max]: [&'static str; 3], lags: Latency) {
+    let ms = |us: u64| float(us) / 1e3;
+    outcome.figure(Figure::held(median, ms(lags.p50_us), Target::AtMost(100.0)));
+    outcome.figure(Figure::told(p99, ms(lags.p99_us)));
+    outcome.figure(Figure::told(max, ms(lags.max_us)));
 }
 
 /// Who changes the configuration and asks the router.
