@@ -36,6 +36,11 @@ impl EventTypeStatus {
     pub fn may_be_subscribed(self) -> bool {
         matches!(self, Self::Available | Self::Deprecated)
     }
+
+    /// Whether events of a type of this status are taken.
+    pub fn may_be_published(self) -> bool {
+        self != Self::Discontinued
+    }
 }
 
 /// What becomes of an event whose data does not fit its schema version.
@@ -174,6 +179,32 @@ pub fn parse_dataschema(uri: &str) -> Option<(&str, u32)> {
     (!schema_id.is_empty()).then_some((schema_id, version))
 }
 
+/// Finds the version of schema `schema_id` that an event follows: the one that its `dataschema` names, or else `latest`, the newest that
+/// there is; versions are numbered from 1 without gaps. 0: none is known, and none is named. Where none is known any may be named.
+///
+/// # Errors
+/// A [`Refusal`] of `dataschema`: it cannot be read, or names another schema or a version that there is not.
+pub fn followed_version(
+    dataschema: Option<&str>,
+    schema_id: &str,
+    latest: Option<u32>,
+) -> Result<u32, Refusal> {
+    let Some(uri) = dataschema else { return Ok(latest.unwrap_or(0)) };
+    let (named, number) = parse_dataschema(uri)
+        .ok_or_else(|| Refusal::invalid("dataschema", "must end in `/<schema id>/<version>`"))?;
+    if named != schema_id {
+        let message = format!("names schema `{named}`; this type's is `{schema_id}`");
+        return Err(Refusal::invalid("dataschema", message));
+    }
+    match latest {
+        Some(latest) if number > latest => Err(Refusal::not_found(
+            "dataschema",
+            format!("`{schema_id}` has no version {number}; the latest is {latest}"),
+        )),
+        _ => Ok(number),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,6 +221,18 @@ mod tests {
         );
         for wrong in ["", "7", "a/0", "a/-1", "/7", "https://x/a/b"] {
             assert_eq!(parse_dataschema(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_event_follows_the_version_that_it_names_or_the_latest() {
+        assert_eq!(followed_version(None, "A", Some(3)), Ok(3));
+        assert_eq!(followed_version(None, "A", None), Ok(0));
+        assert_eq!(followed_version(Some("https://s/A/2"), "A", Some(3)), Ok(2));
+        assert_eq!(followed_version(Some("https://s/A/9"), "A", None), Ok(9));
+        for wrong in ["https://s/A/4", "https://s/B/1", "nonsense"] {
+            let refusal = followed_version(Some(wrong), "A", Some(3)).expect_err(wrong);
+            assert_eq!(refusal.field, "dataschema", "{wrong}");
         }
     }
 

@@ -18,12 +18,22 @@ pub struct Document {
 }
 
 impl Document {
-    /// Reads a document.
+    /// Reads a document, and makes sure that it can be compiled: what is to be registered.
+    ///
+    /// # Errors
+    /// The first [`Problem`], as of [`Self::read`] and [`Self::compile`].
+    pub fn parse(text: &str) -> Result<Self, Problem> {
+        let read = Self::read(text)?;
+        read.compile()?;
+        Ok(read)
+    }
+
+    /// Reads a document, as far as its text goes: what is registered already.
     ///
     /// # Errors
     /// The first [`Problem`]: no JSON, no schema of its dialect, over a bound, a `$ref` out of the document or in a circle, or a
     /// schema that no object can satisfy by its `type`.
-    pub fn parse(text: &str) -> Result<Self, Problem> {
+    pub fn read(text: &str) -> Result<Self, Problem> {
         if text.len() > DOCUMENT_MAX_BYTES {
             let message = format!("is longer than {DOCUMENT_MAX_BYTES} bytes");
             return Err(Problem::new("", message));
@@ -39,9 +49,7 @@ impl Document {
         let tree = expand(&document, dialect)?;
         check_meta(&document, dialect)?;
         check_type(&tree)?;
-        let read = Self { dialect, tree };
-        read.compile()?;
-        Ok(read)
+        Ok(Self { dialect, tree })
     }
 
     /// The dialect.

@@ -8,7 +8,7 @@ use millrace_domain::{
     event::{ACCOUNT_EXTENSION, CloudEvent, EVENT_MAX_BYTES},
     matching::Route,
     projection::Projection,
-    schema::{EventTypeStatus, parse_dataschema},
+    schema::followed_version,
 };
 use millrace_proto::internal::{ChunkEvent, Variant};
 use millrace_queue::chunk::{account_bytes, sinks_bytes};
@@ -147,39 +147,16 @@ impl<'a> Origin<'a> {
                 ),
             )
         })?;
-        if event_type.status == EventTypeStatus::Discontinued {
+        if !event_type.status.may_be_published() {
             return Err(Refusal::invalid("type", "is discontinued: nobody publishes it any more"));
         }
         let schema = self.configuration.schema(&event_type.schema_id);
-        let Some(uri) = &event.dataschema else {
-            let latest = schema.and_then(Schema::latest);
-            return Ok(Published {
-                number: latest.map_or(0, |(number, _)| number),
-                dataschema: latest.map(|(_, version)| &*version.dataschema),
-                schema,
-            });
-        };
-        let (schema_id, number) = parse_dataschema(uri).ok_or_else(|| {
-            Refusal::invalid("dataschema", "must end in `/<schema id>/<version>`")
-        })?;
-        if schema_id != event_type.schema_id {
-            return Err(Refusal::invalid(
-                "dataschema",
-                format!("names schema `{schema_id}`; this type's is `{}`", event_type.schema_id),
-            ));
-        }
-        match schema.and_then(Schema::latest) {
-            None => Ok(Published { number, dataschema: Some(uri), schema }),
-            Some((latest, _)) => {
-                let known = schema.and_then(|schema| schema.version(number)).ok_or_else(|| {
-                    Refusal::not_found(
-                        "dataschema",
-                        format!("`{schema_id}` has no version {number}; the latest is {latest}"),
-                    )
-                })?;
-                Ok(Published { number, dataschema: Some(&known.dataschema), schema })
-            }
-        }
+        let latest = schema.and_then(Schema::latest).map(|(number, _)| number);
+        let named = event.dataschema.as_deref();
+        let number = followed_version(named, &event_type.schema_id, latest)?;
+        let known = schema.and_then(|schema| schema.version(number));
+        let dataschema = known.map(|version| &*version.dataschema).or(named);
+        Ok(Published { number, dataschema, schema })
     }
 
     /// Checks the data by the version that the event follows, as its type asks.

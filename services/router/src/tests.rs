@@ -21,6 +21,7 @@ use crate::fixture::{ACCOUNT, Fickle, OTHER, SUSPENDED, TRACE, VERSION, basic, e
 mod duplicates;
 mod over_grpc;
 mod over_http;
+mod roll_up;
 mod room;
 mod streams;
 

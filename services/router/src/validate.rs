@@ -1,8 +1,10 @@
 //! Whether an event's data fits its schema version. Whose type has no document pays nothing.
 //!
 //! A document is compiled when the first event of its version comes, and kept by its digest: however often the configuration is told
-//! anew, the same text is compiled once. What is kept is bounded: what was not used for longest goes first, and is compiled again when it
-//! is needed. A document that cannot be compiled is told of once, and its events are accepted as they are.
+//! anew, the same text is compiled once. The publish that has that event waits, and whoever else has one of that version; others do
+//! not, since the thread that compiles is taken off those that serve. One is compiled at a time. What is kept is bounded: what was not used for
+//! longest goes first, and is compiled again when it is needed. A document that cannot be compiled is told of once, and its events are
+//! accepted as they are.
 
 use std::{
     collections::HashMap,
@@ -17,6 +19,7 @@ use millrace_domain::{Refusal, schema::Validation};
 use millrace_schema::Validator;
 use millrace_watch::{Document, SchemaVersion};
 use serde_json::Value;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::metrics;
 
@@ -70,9 +73,13 @@ impl Validators {
     }
 
     fn compiled(&self, document: &Document, schema_id: &str, number: u32) -> Arc<Compiled> {
-        if let Some(known) = self.known(document) {
-            return known;
+        match self.known(document) {
+            Some(known) => known,
+            None => off_the_path(|| self.compile(document, schema_id, number)),
         }
+    }
+
+    fn compile(&self, document: &Document, schema_id: &str, number: u32) -> Arc<Compiled> {
         let compiling = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = self.known(document) {
             return known;
@@ -117,7 +124,7 @@ impl fmt::Debug for Validators {
 
 impl Compiled {
     fn of(document: &Document, schema_id: &str, number: u32) -> Self {
-        let read = millrace_schema::Document::parse(&document.text);
+        let read = millrace_schema::Document::read(&document.text);
         let validator = read.and_then(|document| document.compile());
         let validator = match validator {
             Ok(validator) => Some(validator),
@@ -137,6 +144,14 @@ impl Compiled {
     }
 }
 
+/// Does what takes long on a thread that serves nobody else meanwhile, where the runtime has such threads.
+fn off_the_path<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
 fn fits(validator: &Validator, data: &str) -> Result<(), Refusal> {
     let data: Value = serde_json::from_str(data)
         .map_err(|error| Refusal::invalid("data", format!("cannot be read: {error}")))?;
@@ -148,6 +163,7 @@ mod tests {
     use std::sync::atomic::Ordering::Relaxed;
 
     use millrace_domain::{projection::Projection, secret::SecretHash};
+    use tokio::task::JoinSet;
 
     use super::*;
 
@@ -219,5 +235,40 @@ mod tests {
         let kept = validators.compiled.read().expect("not poisoned");
         let bytes: usize = kept.values().map(|known| known.bytes).sum();
         assert!(kept.len() < 60 && bytes <= COMPILED_MAX_BYTES, "{} of {bytes} bytes", kept.len());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn others_are_served_while_a_document_is_compiled() {
+        let validators = Arc::new(Validators::default());
+        assert_eq!(check(&validators, Validation::Enforce, TEXT, "{}"), Ok(()));
+        let (busy, free) = std::sync::mpsc::channel::<()>();
+        let (held, holding) = (Arc::clone(&validators), tokio::sync::oneshot::channel());
+        let holder = std::thread::spawn(move || {
+            let compiling = held.compiling.lock().expect("not poisoned");
+            holding.0.send(()).expect("is waited for");
+            free.recv().expect("is told");
+            drop(compiling);
+        });
+        holding.1.await.expect("another document is being compiled");
+
+        let publisher = Arc::clone(&validators);
+        let new = r#"{"properties":{"b":{"type":"string"}}}"#;
+        let (mut waiting, mut serving) = (JoinSet::new(), JoinSet::new());
+        waiting.spawn(async move {
+            check(&publisher, Validation::Enforce, new, r#"{"b":1}"#).expect_err("does not fit")
+        });
+        let other = Arc::clone(&validators);
+        serving.spawn(async move {
+            check(&other, Validation::Enforce, TEXT, r#"{"a":1}"#).expect_err("does not fit")
+        });
+        let patience = std::time::Duration::from_secs(60);
+        let served = tokio::time::timeout(patience, serving.join_next()).await;
+        let served = served.expect("is not held up").expect("is there");
+        assert!(served.expect("no panic").starts_with("data.a"));
+        assert!(waiting.try_join_next().is_none());
+        busy.send(()).expect("waits");
+        let waited = waiting.join_next().await.expect("is there");
+        assert!(waited.expect("no panic").starts_with("data.b"));
+        holder.join().expect("no panic");
     }
 }

@@ -142,7 +142,7 @@ impl Catalog {
         };
         let Some(text) = &older.document else { return Ok(()) };
         // A document of earlier days that is over today's bounds cannot be compared.
-        let older_document = Document::parse(text).map_err(|problem| {
+        let older_document = Document::read(text).map_err(|problem| {
             Failure::new(
                 Kind::FailedPrecondition,
                 code::SCHEMA_INVALID,

@@ -47,7 +47,7 @@ impl View {
     }
 
     /// What the view sees of a resource.
-    pub(super) fn show(self, resource: Resource, schemas_url: &str) -> Option<Shape> {
+    pub(crate) fn show(self, resource: Resource, schemas_url: &str) -> Option<Shape> {
         let router = self == Self::Router;
         let wire = match resource {
             Resource::Account(account) => Wire::Account(self.account(&account)),
@@ -166,7 +166,7 @@ fn subscription(subscription: Subscription) -> ConfigSubscription {
 /// A document that is read no more, being of other days, is told as it is: the router says so. Until then, its own properties are
 /// what is known of it.
 fn schema_version(version: SchemaVersion, schemas_url: &str) -> ConfigSchemaVersion {
-    let outline = version.document.as_deref().map(|text| match Document::parse(text) {
+    let outline = version.document.as_deref().map(|text| match Document::read(text) {
         Ok(document) => document.outline(),
         Err(_) => serde_json::from_str(text).unwrap_or_default(),
     });
