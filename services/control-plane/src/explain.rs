@@ -6,37 +6,44 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use millrace_domain::{AccountSid, Partition, SinkSid, Timestamp, schema::check_name};
-use millrace_proto::{v1, wire_time};
-use millrace_store::{
-    LogStore, Page, ResourceStore, SinkFilter,
-    logs::{AttemptEntry, DropEntry, LogQuery},
+use millrace_domain::{
+    AccountSid, SinkSid, Timestamp,
+    schema::{EventType, SchemaVersion, check_name},
 };
+use millrace_proto::{v1, wire_time};
+use millrace_store::{LogStore, Page, ResourceStore, SinkFilter};
+use tokio::sync::Semaphore;
 
-use self::{places::Found, sinks::Facts};
+use self::{family::Family, holds::Holds, known::Known, sinks::Facts};
+pub(crate) use self::{scope::Scope, subject::Subject};
 use crate::{
     delivery::Deliverers,
     logs::around,
     queue::QueueHandle,
     random,
-    status::{About, Failure, Kind, code},
+    status::{About, Failure, Kind, code, unavailable},
 };
 
+mod family;
+mod holds;
+mod known;
 mod matching;
 mod places;
 mod schema;
+mod scope;
 mod sinks;
-
-pub(crate) use matching::Subject;
+mod subject;
 
 /// How long the change log tells how everything was.
 pub(crate) const HISTORY_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long attempts and drops are kept.
 const LOGS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Most attempts, and most drops, of an explanation.
-const ENTRIES_MAX: u32 = 100;
 /// Most sinks that are told of.
 const SINKS_MAX: usize = 100;
+/// Most versions of a schema that are looked at: as many as it may have.
+const VERSIONS_MAX: u32 = 1_000;
+/// Events that are checked by their schemas at once: each compiles one.
+pub(crate) const CHECKS: usize = 2;
 
 /// The operations that explain.
 #[derive(Clone)]
@@ -46,23 +53,25 @@ pub(crate) struct Explain {
     pub(crate) queue: QueueHandle,
     pub(crate) partitions: u16,
     pub(crate) deliverers: Deliverers,
+    /// Places for checks by schemas.
+    pub(crate) checks: Arc<Semaphore>,
 }
 
 /// Which event to explain.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
-    pub(crate) account: AccountSid,
-    pub(crate) event_id: String,
+    scope: Scope,
+    event_id: String,
     /// About when it was published.
-    pub(crate) at: Option<Timestamp>,
+    at: Option<Timestamp>,
     /// Its type, where the caller knows it.
-    pub(crate) event_type: Option<String>,
+    event_type: Option<String>,
 }
 
 impl Asked {
     /// Reads a request; an empty type is not told.
     pub(crate) fn read(
-        account: AccountSid,
+        scope: Scope,
         event_id: &str,
         at: Option<Timestamp>,
         event_type: &str,
@@ -76,15 +85,8 @@ impl Asked {
             check_name("Type", name)
                 .map_err(|refusal| Failure::refused(code::BAD_REQUEST, refusal))?;
         }
-        Ok(Self { account, event_id, at, event_type: event_type.map(str::to_owned) })
+        Ok(Self { scope, event_id, at, event_type: event_type.map(str::to_owned) })
     }
-}
-
-/// What the logs and the queue have of an event.
-struct Known {
-    attempts: Vec<AttemptEntry>,
-    drops: Vec<DropEntry>,
-    found: Vec<Found>,
 }
 
 impl Explain {
@@ -94,17 +96,37 @@ impl Explain {
     /// NOT_FOUND where nothing is known of it and its type is not told: no more can be said than why nothing may be known.
     pub(crate) async fn event(&self, asked: &Asked) -> Result<v1::Explanation, Failure> {
         let now = random::now();
-        self.store.account(asked.account).await.map_err(of_store)?;
+        let account = self.store.account(asked.scope.account).await.map_err(of_store)?;
+        let seen = asked.scope.seen(account.parent);
         let mut notes = Vec::new();
-        let (since, until) = around(&asked.event_id, asked.at, now);
-        let known = self.known(asked, (since, until), &mut notes).await?;
-        let is_known =
-            !(known.attempts.is_empty() && known.drops.is_empty() && known.found.is_empty());
-        if !is_known {
-            notes.extend(self.why_unknown(asked, now).await);
+        let times = around(&asked.event_id, asked.at, now);
+        let known = self.known(asked, (&seen, times), &mut notes).await?;
+        // Subaccounts have none: this comes once.
+        if account.parent.is_none() {
+            let named = known.named_account();
+            if let Some(scope) = self.rolled_up(asked.scope, named).await? {
+                return Box::pin(self.event(&Asked { scope, ..asked.clone() })).await;
+            }
+            if known.event().is_none() && self.has_subaccounts(account.sid).await? {
+                let note =
+                    "it is taken for the account's own: where it is a subaccount's, name that one";
+                notes.push(note.to_owned());
+            }
+        }
+        self.explain(asked, (&seen, known, notes), now).await
+    }
+
+    async fn explain(
+        &self,
+        asked: &Asked,
+        (seen, known, mut notes): (&[AccountSid], Known, Vec<String>),
+        now: Timestamp,
+    ) -> Result<v1::Explanation, Failure> {
+        if known.is_empty() {
+            notes.extend(self.why_unknown(asked, seen, now).await);
         }
         let event_type = known.event_type().or_else(|| asked.event_type.clone());
-        if !is_known && event_type.is_none() {
+        if known.is_empty() && event_type.is_none() {
             let message =
                 format!("nothing is known of event `{}`: {}", asked.event_id, notes.join("; "));
             return Err(Failure::new(Kind::NotFound, code::NOT_FOUND, message));
@@ -112,77 +134,27 @@ impl Explain {
         let at =
             asked.at.or_else(|| crate::logs::time_of(&asked.event_id)).or_else(|| known.time());
         let mut subject = Subject::of(event_type.unwrap_or_default());
-        subject.event = known.found.iter().find_map(|found| found.event.clone());
-        let matching = self.matching(asked.account, subject, at.unwrap_or(now)).await?;
+        subject.event = known.event();
+        let matching = self.matching(asked.scope, subject, at.unwrap_or(now)).await?;
         if matching.r#type.is_empty() {
-            notes.push(
-                "its type is not known any more: give it, to see which subscriptions match"
-                    .to_owned(),
-            );
+            let note = "its type is not known any more: give it, to see which subscriptions match";
+            notes.push(note.to_owned());
         }
-        let sinks = self.sinks(asked, (&known, &matching, at), now).await?;
+        let sinks = self.sinks((asked.scope, seen), (&known, &matching, at), now).await?;
         Ok(v1::Explanation {
             event_id: asked.event_id.clone(),
-            account_sid: asked.account.to_string(),
+            account_sid: asked.scope.account.to_string(),
             event_time: at.map(wire_time),
             matching: Some(matching),
             sinks,
             attempts: known.attempts.iter().map(crate::grpc::wire_attempt).collect(),
-            known: is_known,
+            known: !known.is_empty(),
             notes,
         })
     }
 
-    async fn known(
-        &self,
-        asked: &Asked,
-        (since, until): (Timestamp, Option<Timestamp>),
-        notes: &mut Vec<String>,
-    ) -> Result<Known, Failure> {
-        let query = LogQuery {
-            event_id: Some(asked.event_id.clone()),
-            since: Some(since),
-            until,
-            ..LogQuery::of(asked.account)
-        };
-        let page = Page { after: None, limit: ENTRIES_MAX };
-        let attempts = self.logs.attempts(&query, &page).await.map_err(of_store)?;
-        let drops = self.logs.drops(&query, &page).await.map_err(of_store)?;
-        let found = match self.look(asked, since, notes).await {
-            Ok(found) => found,
-            Err(_) => {
-                notes.push(
-                    "the queue does not answer: whether the event waits in it is not known"
-                        .to_owned(),
-                );
-                Vec::new()
-            }
-        };
-        Ok(Known { attempts, drops, found })
-    }
-
-    async fn look(
-        &self,
-        asked: &Asked,
-        since: Timestamp,
-        notes: &mut Vec<String>,
-    ) -> Result<Vec<Found>, Failure> {
-        let home = Partition::home_of(asked.account, self.partitions);
-        let sought =
-            places::Sought { event_id: &asked.event_id, account: asked.account, home, since };
-        let looked = places::look(&*self.queue.get()?, &sought).await.map_err(|error| {
-            let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, "cannot look an event up in the queue");
-            crate::status::unavailable()
-        })?;
-        if !looked.everywhere {
-            notes.push("backlogs are long and were looked through only in part".to_owned());
-        }
-        Ok(looked.found)
-    }
-
     /// Why nothing may be known of an event that there was.
-    async fn why_unknown(&self, asked: &Asked, now: Timestamp) -> Vec<String> {
+    async fn why_unknown(&self, asked: &Asked, seen: &[AccountSid], now: Timestamp) -> Vec<String> {
         let mut why = Vec::new();
         let days = LOGS_KEPT.as_secs() / 86_400;
         match asked.at.or_else(|| crate::logs::time_of(&asked.event_id)) {
@@ -196,10 +168,11 @@ impl Explain {
                     .to_owned(),
             ),
         }
+        let account = seen.first().copied().unwrap_or(asked.scope.account);
         let page = Page { after: None, limit: 1 };
-        let any = self.store.sinks(asked.account, &SinkFilter::default(), &page).await;
+        let any = self.store.sinks(account, &SinkFilter::default(), &page).await;
         let any = any.ok().and_then(|sinks| sinks.first().map(|sink| sink.sid));
-        let reported = self.deliverers.attempts_reported(asked.account, any).await;
+        let reported = self.deliverers.attempts_reported(account, any).await;
         why.push(match reported.as_deref() {
             Ok("none") => {
                 "attempts are not kept (`logs.attempts` is `none`): a delivery leaves no trace"
@@ -219,7 +192,7 @@ impl Explain {
 
     async fn sinks(
         &self,
-        asked: &Asked,
+        (scope, seen): (Scope, &[AccountSid]),
         (known, matching, at): (&Known, &v1::Matching, Option<Timestamp>),
         now: Timestamp,
     ) -> Result<Vec<v1::SinkExplanation>, Failure> {
@@ -229,8 +202,8 @@ impl Explain {
         sids.extend(known.attempts.iter().map(|attempt| attempt.sink));
         sids.extend(known.drops.iter().map(|drop| drop.sink));
         sids.extend(known.found.iter().map(|found| found.sink));
-        let past = self.store.account_at(asked.account, now).await.map_err(of_store)?;
-        let holds = matching::Holds::of(&past.resources);
+        let family = Family::at(&*self.store, scope.account, now).await.map_err(of_store)?;
+        let holds = Holds::of(&family, seen);
         let mut told = Vec::new();
         for sid in sids.into_iter().take(SINKS_MAX) {
             let facts = Facts {
@@ -242,59 +215,71 @@ impl Explain {
                 drops: &known.drops,
                 found: known.found.iter().find(|found| found.sink == sid),
             };
-            let status = match facts.is_waiting() {
-                true => self.deliverers.status_of(asked.account, sid).await.ok(),
-                false => None,
+            let status = match holds.account(sid).filter(|_| facts.is_waiting()) {
+                Some(account) => self.deliverers.status_of(account, sid).await.ok(),
+                None => None,
             };
             told.push(sinks::explain(&facts, status));
         }
         Ok(told)
     }
 
-    /// Tells which subscriptions of an account take an event, at a time.
+    /// Tells which subscriptions take an event, at a time.
     pub(crate) async fn matching(
         &self,
-        account: AccountSid,
+        scope: Scope,
         subject: Subject,
         at: Timestamp,
     ) -> Result<v1::Matching, Failure> {
         let exact = random::now().since(at) <= HISTORY_KEPT
             || !self.store.is_compacted().await.map_err(of_store)?;
-        let past = self.store.account_at(account, at).await.map_err(of_store)?;
+        let family = Family::at(&*self.store, scope.account, at).await.map_err(of_store)?;
+        let seen = scope.seen(family.parent.as_ref().map(|(parent, _)| *parent));
         let event_type =
             self.store.event_type_at(&subject.event_type, at).await.map_err(of_store)?;
-        let versions = match &event_type {
-            Some(event_type) => {
-                let page = Page { after: None, limit: 1_000 };
-                let found = self.store.schema_versions(&event_type.schema_id, &page).await;
-                found
-                    .unwrap_or_default()
-                    .into_iter()
-                    .filter(|version| version.created <= at)
-                    .collect()
-            }
-            None => Vec::new(),
-        };
-        let facts =
-            matching::Facts { account, past: &past, event_type: event_type.as_ref(), versions };
+        let checked = self.checked(&subject, event_type.as_ref(), at).await?;
+        let event_type = event_type.as_ref();
+        let facts = matching::Facts { family: &family, seen: &seen, event_type, checked };
         let mut matching = matching::of(&subject, &facts);
         matching.config_time = Some(wire_time(at));
         matching.config_is_exact = exact;
         Ok(matching)
     }
-}
 
-impl Known {
-    fn event_type(&self) -> Option<String> {
-        let found = self.found.iter().map(|found| &found.event_type);
-        found.chain(self.drops.iter().map(|drop| &drop.event_type)).next().cloned()
+    /// What the type's schema says of the event, as it was at a time.
+    async fn checked(
+        &self,
+        subject: &Subject,
+        event_type: Option<&EventType>,
+        at: Timestamp,
+    ) -> Result<schema::Checked, Failure> {
+        let schema_id = event_type.map(|it| it.schema_id.clone()).unwrap_or_default();
+        let versions = match event_type.filter(|_| subject.event.is_some()) {
+            Some(_) => self.versions(&schema_id, at).await?,
+            None => Vec::new(),
+        };
+        // Never closed, so this only waits.
+        let place = Arc::clone(&self.checks).acquire_owned().await;
+        let subject = subject.clone();
+        let checking = tokio::task::spawn_blocking(move || {
+            let checked = schema::check(&subject, &schema_id, &versions);
+            drop(place);
+            checked
+        });
+        checking.await.map_err(|error| {
+            tracing::error!(%error, "cannot check an event by its schema");
+            unavailable()
+        })
     }
 
-    /// About when it was published.
-    fn time(&self) -> Option<Timestamp> {
-        let accepted = self.found.iter().filter_map(|found| found.accepted);
-        let dropped = self.drops.iter().map(|drop| drop.accepted);
-        accepted.chain(dropped).chain(self.attempts.iter().map(|attempt| attempt.id.at())).min()
+    async fn versions(
+        &self,
+        schema_id: &str,
+        at: Timestamp,
+    ) -> Result<Vec<SchemaVersion>, Failure> {
+        let page = Page { after: None, limit: VERSIONS_MAX };
+        let found = self.store.schema_versions(schema_id, &page).await.map_err(of_store)?;
+        Ok(found.into_iter().filter(|version| version.created <= at).collect())
     }
 }
 

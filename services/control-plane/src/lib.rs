@@ -10,7 +10,7 @@ use std::{error::Error as _, sync::Arc, time::Duration};
 use axum::{Router, middleware::from_fn};
 use millrace_runtime::{Process, admin, grpc as standard, server, telemetry};
 use millrace_store::{LogStore, OpenError, ResourceStore, logs::open_postgres, postgres};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 mod accounts;
 mod announce;
@@ -155,6 +155,7 @@ pub async fn build(
             queue: queue.clone(),
             partitions: settings.queue.partitions,
             deliverers: deliverers.clone(),
+            checks: Arc::new(Semaphore::new(explain::CHECKS)),
         },
         auth: Auth::new(Arc::clone(&store), checked.platform_keys, checked.throttle),
         sinks: Sinks {

@@ -2,7 +2,7 @@
 
 use millrace_domain::{
     event::CloudEvent,
-    schema::{SchemaVersion, parse_dataschema},
+    schema::{SchemaVersion, followed_version},
 };
 use millrace_proto::v1::SchemaVerdict;
 use millrace_schema::Document;
@@ -10,25 +10,55 @@ use serde_json::Value;
 
 use super::Subject;
 
-/// What the schema says, of the version that the event names or else the latest.
-pub(super) fn verdict(subject: &Subject, versions: &[SchemaVersion]) -> (SchemaVerdict, String) {
-    let unchecked = |why: &str| (SchemaVerdict::NotChecked, why.to_owned());
-    let Some(event) = &subject.event else { return unchecked("the event is not there any more") };
-    let Ok(event) = CloudEvent::parse(event) else { return unchecked("the event cannot be read") };
+/// What a schema says of an event.
+#[derive(Clone, Debug)]
+pub(super) struct Checked {
+    pub(super) verdict: SchemaVerdict,
+    /// Which version, and what it does not like.
+    pub(super) detail: String,
+    /// Why a router refuses the event for the version that it names.
+    pub(super) refusal: Option<String>,
+}
+
+impl Checked {
+    fn not(why: &str) -> Self {
+        Self { verdict: SchemaVerdict::NotChecked, detail: why.to_owned(), refusal: None }
+    }
+}
+
+/// Checks the event by the version of schema `schema_id` that it follows, as routers find it. `versions`: of that schema, oldest first. Compiles
+/// a document: not for a thread that others wait for.
+pub(super) fn check(subject: &Subject, schema_id: &str, versions: &[SchemaVersion]) -> Checked {
+    let Some(event) = &subject.event else {
+        return Checked::not("the event is not there any more");
+    };
+    let Ok(event) = CloudEvent::parse(event) else {
+        return Checked::not("the event cannot be read");
+    };
+    let latest = versions.last().map(|version| version.version);
+    let number = match followed_version(event.dataschema.as_deref(), schema_id, latest) {
+        Ok(number) => number,
+        Err(refusal) => {
+            let why = format!("{}: {}", refusal.field, refusal.message);
+            return Checked { refusal: Some(why.clone()), ..Checked::not(&why) };
+        }
+    };
     let Ok(data) = serde_json::from_str::<Value>(&event.data) else {
-        return unchecked("the event has no data that can be read");
+        return Checked::not("the event has no data that can be read");
     };
-    let named = event.dataschema.as_deref().and_then(parse_dataschema).map(|(_, number)| number);
-    let version = match named {
-        Some(number) => versions.iter().find(|version| version.version == number),
-        None => versions.last(),
+    let Some(version) = versions.iter().find(|version| version.version == number) else {
+        return Checked::not("its type has no such version");
     };
-    let Some(version) = version else { return unchecked("its type has no such version") };
+    let (verdict, detail) = verdict(version, &data);
+    Checked { verdict, detail, refusal: None }
+}
+
+fn verdict(version: &SchemaVersion, data: &Value) -> (SchemaVerdict, String) {
     let name = format!("{}/{}", version.schema_id, version.version);
     let Some(document) = &version.document else { return (SchemaVerdict::NoDocument, name) };
-    match Document::parse(document).and_then(|document| document.compile()) {
+    match Document::read(document).and_then(|document| document.compile()) {
         Err(problem) => (SchemaVerdict::NotChecked, format!("{name}: {problem}")),
-        Ok(validator) => match validator.check(&data) {
+        Ok(validator) => match validator.check(data) {
             Ok(()) => (SchemaVerdict::Valid, name),
             Err(violation) => {
                 let detail = format!("{name}: {} {}", violation.field, violation.message);

@@ -8,15 +8,20 @@ use millrace_proto::{explanation_json, matching_json};
 
 use super::{
     answer::{Answer, json as answer},
+    form::Fields,
     logs::time,
-    request::{ACCOUNT_HEADER, At, EventBody, Query},
+    request::{At, EventBody, Query},
 };
 use crate::{
     App,
     auth::Caller,
-    explain::{Asked, Subject},
+    explain::{Asked, Scope, Subject},
     random,
+    status::{Failure, code},
 };
+
+/// The parameter that names whose the event is, where it is not the caller's.
+const EVENT_ACCOUNT: &str = "AccountSid";
 
 pub(super) async fn explain(
     State(app): State<Arc<App>>,
@@ -24,9 +29,9 @@ pub(super) async fn explain(
     At(id): At<String>,
     Query(query): Query,
 ) -> Answer {
-    let account = caller.account(ACCOUNT_HEADER, None)?;
+    let scope = scope(&app, caller, &query).await?;
     let at = time(&query, "EventTime")?;
-    let asked = Asked::read(account, &id, at, query.one("Type")?.unwrap_or_default())?;
+    let asked = Asked::read(scope, &id, at, query.one("Type")?.unwrap_or_default())?;
     let explanation = app.explain.event(&asked).await?;
     Ok(answer(StatusCode::OK, explanation_json(&explanation)))
 }
@@ -37,8 +42,17 @@ pub(super) async fn matched(
     Query(query): Query,
     EventBody(body): EventBody,
 ) -> Answer {
-    let account = caller.account(ACCOUNT_HEADER, None)?;
+    let scope = scope(&app, caller, &query).await?;
     let at = time(&query, "AtTime")?.unwrap_or_else(random::now);
-    let matching = app.explain.matching(account, Subject::read(body)?, at).await?;
+    let matching = app.explain.matching(scope, Subject::read(body)?, at).await?;
     Ok(answer(StatusCode::OK, matching_json(&matching)))
+}
+
+/// Whose event is asked about: the caller's, or that of the account which the query names.
+async fn scope(app: &App, caller: Caller, query: &Fields) -> Result<Scope, Failure> {
+    let sid = query.one(EVENT_ACCOUNT)?.map(str::parse).transpose().map_err(|_| {
+        let message = "must be `AC` followed by 32 hex digits";
+        Failure::invalid(code::BAD_REQUEST, EVENT_ACCOUNT, message)
+    })?;
+    app.explain.scope(caller, (EVENT_ACCOUNT, sid)).await
 }

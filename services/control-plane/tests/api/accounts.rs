@@ -20,7 +20,7 @@ fn by(it: &Harness, method: Method, path: &str, (user, password): (&str, &str)) 
     it.anonymous(method, path).basic_auth(user, Some(password))
 }
 
-async fn post(
+pub(crate) async fn post(
     it: &Harness,
     path: &str,
     who: (&str, &str),
@@ -36,7 +36,7 @@ async fn get(it: &Harness, path: &str, who: (&str, &str)) -> (StatusCode, Value)
 }
 
 /// A subaccount of the harness's account: its SID and its token.
-async fn subaccount(it: &Harness, name: &str) -> (String, String) {
+pub(crate) async fn subaccount(it: &Harness, name: &str) -> (String, String) {
     let (status, made) = it.post(ACCOUNTS, &[("FriendlyName", name)]).await;
     assert_eq!(status, 201, "{made}");
     (text(&made, "sid"), text(&made, "auth_token"))

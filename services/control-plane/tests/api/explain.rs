@@ -21,6 +21,8 @@ use crate::{
     logs::{LONG, attempt, report, sid},
 };
 
+mod roll_up;
+
 fn event_id() -> String {
     format!("EZ{}", Uuid::now_v7().as_simple())
 }

@@ -139,6 +139,8 @@ fn expected(role: Role, operation: &Operation, target: Target) -> Outcome {
         (About::Catalogue, _) | (_, Target::Own) | (About::Family, Target::Subaccount) => {
             Outcome::Allowed
         }
+        // A parent asks what its own subscriptions make of a subaccount's event.
+        (About::Account, Target::Subaccount) if operation.is_about_events() => Outcome::Allowed,
         (About::Account, _) => Outcome::Denied,
         (About::Resource | About::Family, _) => Outcome::NotFound,
     }

@@ -96,6 +96,11 @@ impl Credentials {
         }
     }
 
+    /// The same, where what is asked about may be a subaccount's.
+    pub(crate) fn account_or(&self, subaccount: Option<String>) -> String {
+        subaccount.unwrap_or_else(|| self.account_named())
+    }
+
     fn authorization(&self) -> String {
         match self {
             Self::Account { sid, secret } => {

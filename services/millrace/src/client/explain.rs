@@ -36,6 +36,9 @@ pub(crate) struct ExplainArgs {
     /// Its type, where nobody knows it any more: delivered events are not kept.
     #[arg(long, value_name = "TYPE")]
     r#type: Option<String>,
+    /// Whose it is, where it is a subaccount's (`AC…`): tells what the account's own subscriptions, sinks and reports have of it.
+    #[arg(long, value_name = "SID")]
+    subaccount: Option<String>,
 }
 
 /// Tell which subscriptions would take an event, without publishing it.
@@ -54,6 +57,9 @@ pub(crate) struct MatchArgs {
     /// With the configuration of then: a time such as 2026-01-02T03:04:05Z, or 2h ago [default: now].
     #[arg(long, value_name = "TIME", value_parser = time::read)]
     at: Option<prost_types::Timestamp>,
+    /// Whose it is, where it is a subaccount's (`AC…`): tells what the account's own subscriptions, sinks and reports have of it.
+    #[arg(long, value_name = "SID")]
+    subaccount: Option<String>,
 }
 
 /// Does what `millrace explain` was asked for.
@@ -61,7 +67,7 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     let credentials = args.connection.as_account()?;
     let mut client = Client::new(connect(args.connection.server(), &credentials).await?);
     let request = v1::ExplainEventRequest {
-        account_sid: credentials.account_named(),
+        account_sid: credentials.account_or(args.subaccount),
         event_id: args.id,
         event_time: args.at,
         r#type: args.r#type.unwrap_or_default(),
@@ -89,7 +95,7 @@ pub(crate) async fn run_match(args: MatchArgs) -> anyhow::Result<ExitCode> {
     }
     let mut client = Client::new(connect(args.connection.server(), &credentials).await?);
     let request = v1::MatchEventRequest {
-        account_sid: credentials.account_named(),
+        account_sid: credentials.account_or(args.subaccount),
         event: event.into(),
         at_time: args.at,
     };

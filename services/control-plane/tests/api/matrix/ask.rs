@@ -45,6 +45,10 @@ impl Operation {
         self.name() == "CreateAccount" || (self.method, self.name()) == ("POST", "Accounts.json")
     }
 
+    pub(crate) fn is_about_events(&self) -> bool {
+        self.path.contains(".EventService/")
+    }
+
     pub(crate) fn changes(&self) -> bool {
         match self.method {
             "" => !self.name().starts_with("Get") && !self.name().starts_with("List"),
