@@ -41,6 +41,14 @@ struct Rows<T, K> {
     previous: Previous<K>,
 }
 
+/// Where a page and its neighbours are.
+struct Links {
+    first: String,
+    previous: Option<String>,
+    this: String,
+    next: Option<String>,
+}
+
 enum Previous<K> {
     None,
     First,
@@ -78,21 +86,14 @@ impl<K: FromStr + ToString + Clone + Ord> Paged<K> {
         F: Future<Output = Result<Vec<T>, Failure>>,
         R: Fn(&T) -> Value,
     {
-        let found = self.find(&place)?;
-        let Rows { rows, next, previous } = found.rows(list, key).await?;
-        let url = |index: u64, after: Option<&K>| found.url(index, after);
-        let before = self.index.saturating_sub(1);
+        let (rows, links) = self.page(&place, list, key).await?;
         let meta = json!({
             "page": self.index,
             "page_size": self.size,
-            "first_page_url": url(0, None),
-            "previous_page_url": match &previous {
-                Previous::None => None,
-                Previous::First => Some(url(before, None)),
-                Previous::After(key) => Some(url(before, Some(key))),
-            },
-            "url": url(self.index, found.after.as_ref()),
-            "next_page_url": next.as_ref().map(|key| url(self.index.saturating_add(1), Some(key))),
+            "first_page_url": links.first,
+            "previous_page_url": links.previous,
+            "url": links.this,
+            "next_page_url": links.next,
             "key": place.key,
         });
         let mut body = Map::new();
@@ -113,26 +114,46 @@ impl<K: FromStr + ToString + Clone + Ord> Paged<K> {
         F: Future<Output = Result<Vec<T>, Failure>>,
         R: Fn(&T) -> Value,
     {
-        let found = self.find(&place)?;
-        let Rows { rows, next, previous } = found.rows(list, key).await?;
-        let before = self.index.saturating_sub(1);
+        let (rows, links) = self.page(&place, list, key).await?;
         let start = self.index.saturating_mul(self.size.into());
         let mut body = json!({
             "page": self.index,
             "page_size": self.size,
             "start": start,
             "end": start.saturating_add((rows.len() as u64).saturating_sub(1)),
-            "first_page_uri": found.url(0, None),
-            "previous_page_uri": match &previous {
+            "first_page_uri": links.first,
+            "previous_page_uri": links.previous,
+            "uri": links.this,
+            "next_page_uri": links.next,
+        });
+        body[place.key] = rows.iter().map(render).collect();
+        Ok(answer(StatusCode::OK, body))
+    }
+
+    /// Reads the page, and tells where it and its neighbours are.
+    async fn page<T, F>(
+        &self,
+        place: &Place<'_>,
+        list: impl Fn(Option<K>, u32) -> F,
+        key: impl Fn(&T) -> K,
+    ) -> Result<(Vec<T>, Links), Failure>
+    where
+        F: Future<Output = Result<Vec<T>, Failure>>,
+    {
+        let found = self.find(place)?;
+        let Rows { rows, next, previous } = found.rows(list, key).await?;
+        let before = self.index.saturating_sub(1);
+        let links = Links {
+            first: found.url(0, None),
+            previous: match &previous {
                 Previous::None => None,
                 Previous::First => Some(found.url(before, None)),
                 Previous::After(key) => Some(found.url(before, Some(key))),
             },
-            "uri": found.url(self.index, found.after.as_ref()),
-            "next_page_uri": next.map(|key| found.url(self.index.saturating_add(1), Some(&key))),
-        });
-        body[place.key] = rows.iter().map(render).collect();
-        Ok(answer(StatusCode::OK, body))
+            this: found.url(self.index, found.after.as_ref()),
+            next: next.map(|key| found.url(self.index.saturating_add(1), Some(&key))),
+        };
+        Ok((rows, links))
     }
 
     /// Reads the token as one of `place` and these filters.
