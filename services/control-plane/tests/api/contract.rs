@@ -7,9 +7,12 @@ use millrace_domain::Timestamp;
 use reqwest::{Method, StatusCode, Url};
 use serde_json::Value;
 
-/// <https://github.com/twilio/twilio-oai>, 2.6.7; its licence is beside it.
-pub(crate) static OFFICIAL: LazyLock<Value> =
-    LazyLock::new(|| read(include_str!("../fixtures/openapi/twilio_events_v1.json")));
+/// <https://github.com/twilio/twilio-oai>, 2.6.7: Event Streams, and of the 2010 API accounts and keys; its licence is beside it.
+pub(crate) static OFFICIAL: LazyLock<Value> = LazyLock::new(|| {
+    let mut whole = read(include_str!("../fixtures/openapi/twilio_events_v1.json"));
+    add(&mut whole, read(include_str!("../fixtures/openapi/twilio_api_v2010.json")));
+    whole
+});
 
 /// What `/openapi.json` serves.
 pub(crate) static OURS: LazyLock<Value> = LazyLock::new(|| {
@@ -162,12 +165,25 @@ fn bounds(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
             return wrong("is too short or too long");
         }
         let fits = match schema["format"].as_str() {
+            // The 2010 API's are relative, and so its SDKs read them.
+            Some("uri") if is_relative(at) => text.starts_with("/2010-04-01/"),
             Some("uri") => Url::parse(text).is_ok(),
             Some("date-time") => Timestamp::parse_rfc3339(text).is_some(),
+            Some("date-time-rfc-2822") => is_rfc2822(text),
             _ => true,
         };
         if !fits || schema["pattern"].as_str().is_some_and(|pattern| !matches(pattern, text)) {
             return wrong("has another format");
+        }
+    }
+    if schema["format"] == "uri-map" {
+        let fits = |uri: &str| match at.ends_with("uris") {
+            true => uri.starts_with("/2010-04-01/"),
+            false => Url::parse(uri).is_ok(),
+        };
+        let mut uris = value.as_object().into_iter().flatten();
+        if !uris.all(|(_, uri)| uri.as_str().is_some_and(fits)) {
+            return wrong("has something in it that is no URI");
         }
     }
     if let Some(number) = value.as_i64()
@@ -177,6 +193,23 @@ fn bounds(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
         return wrong("is out of bounds");
     }
     Ok(())
+}
+
+/// Whether what stands there is a URI without a host: of what has one, Twilio calls it a URL.
+pub(crate) fn is_relative(name: &str) -> bool {
+    name.ends_with("uri")
+}
+
+/// Whether it is a date such as `Fri, 02 Jan 2026 03:04:05 +0000`, its day of the week included.
+fn is_rfc2822(text: &str) -> bool {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let [_, day, month, year, time, "+0000"] = text.split(' ').collect::<Vec<_>>()[..] else {
+        return false;
+    };
+    let month = MONTHS.iter().position(|name| *name == month).map_or(0, |month| month + 1);
+    let same = Timestamp::parse_rfc3339(&format!("{year}-{month:02}-{day}T{time}Z"));
+    same.is_some_and(|time| time.to_rfc2822() == text)
 }
 
 /// The patterns of the documents are those of SIDs: `^XX[0-9a-fA-F]{32}$`.

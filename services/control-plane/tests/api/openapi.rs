@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Map, Value};
 
 use crate::{
-    contract::{OFFICIAL, OURS, operation, resolved, valid},
+    contract::{OFFICIAL, OURS, is_relative, operation, resolved, valid},
     harness::{read, send, start, start_with},
 };
 
@@ -140,7 +140,7 @@ fn every_operation_of_twilios_is_there_with_the_same_parameters_and_answers() {
         assert_eq!(success(ours), success(theirs), "{method} {path}");
         compared += 1;
     }
-    assert_eq!(compared, 22);
+    assert_eq!(compared, 31);
 }
 
 fn operations(document: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
@@ -182,7 +182,15 @@ fn whole(document: &Value, schema: &Value) -> Value {
             "properties" => {
                 let properties = value.as_object().expect("properties");
                 let shared = properties.iter().filter(|(_, value)| value["x-millrace"] != true);
-                shared.map(|(name, value)| (name.clone(), whole(document, value))).collect()
+                let shared = shared.map(|(name, value)| {
+                    let mut value = whole(document, value);
+                    // Their document calls a URI what is one without a host, which no validator takes for one.
+                    if is_relative(name) && value["format"] == "uri" {
+                        value.as_object_mut().expect("a schema").remove("format");
+                    }
+                    (name.clone(), value)
+                });
+                shared.collect()
             }
             "items" => whole(document, value),
             "required" | "enum" => {
@@ -203,19 +211,27 @@ fn whole(document: &Value, schema: &Value) -> Value {
 
 #[test]
 fn what_does_not_fit_a_schema_is_found() {
-    let sink = serde_json::json!({"$ref": "#/components/schemas/events.v1.sink"});
-    for (value, problem) in [
-        (r#"{"sid": "DG1"}"#, "/sid"),
-        (r#"{"sid": "DF0123456789abcdef0123456789abcdef"}"#, "/sid"),
-        (r#"{"status": "happy"}"#, "/status"),
-        (r#"{"date_created": "today"}"#, "/date_created"),
-        (r#"{"url": "no URL"}"#, "/url"),
-        (r#"{"links": []}"#, "/links"),
-        ("[]", ": []"),
+    let sink = "#/components/schemas/events.v1.sink";
+    let account = "#/components/schemas/api.v2010.account";
+    for (schema, value, problem) in [
+        (sink, r#"{"sid": "DG1"}"#, "/sid"),
+        (sink, r#"{"sid": "DF0123456789abcdef0123456789abcdef"}"#, "/sid"),
+        (sink, r#"{"status": "happy"}"#, "/status"),
+        (sink, r#"{"date_created": "today"}"#, "/date_created"),
+        (sink, r#"{"url": "no URL"}"#, "/url"),
+        (sink, r#"{"links": []}"#, "/links"),
+        (sink, "[]", ": []"),
+        (account, r#"{"sid": "SK0123456789abcdef0123456789abcdef"}"#, "/sid"),
+        (account, r#"{"status": "Active"}"#, "/status"),
+        (account, r#"{"type": "full"}"#, "/type"),
+        (account, r#"{"date_created": "2026-01-02T03:04:05Z"}"#, "/date_created"),
+        (account, r#"{"date_created": "Mon, 02 Jan 2026 03:04:05 +0000"}"#, "/date_created"),
+        (account, r#"{"subresource_uris": {"keys": "https://a.example/"}}"#, "/subresource_uris"),
     ] {
+        let schema = serde_json::json!({ "$ref": schema });
         let value = serde_json::from_str(value).expect("JSON");
         for document in [&*OURS, &*OFFICIAL] {
-            let found = valid(document, &sink, &value, "").expect_err("does not fit");
+            let found = valid(document, &schema, &value, "").expect_err("does not fit");
             assert!(found.starts_with(problem), "{found}");
         }
     }
