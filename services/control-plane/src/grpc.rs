@@ -91,8 +91,10 @@ async fn authorize(
 ) -> axum::response::Response {
     let authorization = request.headers().get("authorization").map(|value| value.as_bytes());
     match operations::of_grpc(request.uri().path()) {
-        // No such method, or one that nobody is let into; or a service's, who knows services itself.
-        None | Some(Takes::Internal | Takes::Nothing) => {}
+        // No such method, or one that nobody is let into.
+        None => return Status::unimplemented("no such method").into_http(),
+        // Who serves it looks at it.
+        Some(Takes::Internal | Takes::Nothing) => {}
         Some(takes) => {
             let known = timeout(DEADLINE, app.auth.authorize(authorization, takes)).await;
             match known.unwrap_or_else(|_| Err(unavailable())) {

@@ -1,7 +1,8 @@
 //! Every operation there is, and what a caller needs for it: the one table that both faces go by.
 //!
-//! What stands in no table is not served: a new operation fails until somebody has said here who may do it. Which account's
-//! resources an operation then reaches is the operation's business: what the caller may not see does not exist.
+//! What stands in no table is not served, before its handler hears of it: a new operation fails until somebody has said here
+//! who may do it. Which account's resources an operation then reaches is the operation's business: what the caller may not see
+//! does not exist.
 
 use axum::http::Method;
 use millrace_domain::account::Right;
@@ -127,12 +128,29 @@ pub const GRPC: &[(&str, Takes)] = &[
     ("/millrace.internal.v1.ConfigService/Watch", Takes::Internal),
 ];
 
-/// What an operation of REST takes, by the path it was routed by; `None`: it is in no table.
-pub(crate) fn of_rest(method: &Method, path: &str) -> Option<Takes> {
+/// What the table says of a request over REST.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Listed {
+    /// It is an operation.
+    Takes(Takes),
+    /// The path has other methods: these.
+    Allows(String),
+    /// The path is in no table.
+    Nowhere,
+}
+
+/// Looks up an operation of REST by the path it was routed by.
+pub(crate) fn of_rest(method: &Method, path: &str) -> Listed {
     // Whoever may GET may HEAD.
     let method = if method == Method::HEAD { &Method::GET } else { method };
-    let found = REST.iter().find(|(m, p, _)| *p == path && *m == method.as_str());
-    found.map(|(.., takes)| *takes)
+    let mut allowed = Vec::new();
+    for (has, _, takes) in REST.iter().filter(|(_, listed, _)| *listed == path) {
+        if *has == method.as_str() {
+            return Listed::Takes(*takes);
+        }
+        allowed.push(if *has == "GET" { "GET,HEAD" } else { *has });
+    }
+    if allowed.is_empty() { Listed::Nowhere } else { Listed::Allows(allowed.join(",")) }
 }
 
 /// What a method of gRPC takes; `None`: it is in no table.
@@ -144,4 +162,28 @@ pub(crate) fn of_grpc(path: &str) -> Option<Takes> {
 pub(crate) fn unlisted(operation: &str) -> Failure {
     tracing::error!(operation, "an operation has no entry in `operations.rs`: nobody is let in");
     Failure::new(Kind::Internal, code::INTERNAL, "internal error")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_listed_is_nobodys() {
+        assert_eq!(of_rest(&Method::GET, "/v1/Sinks"), Listed::Takes(READ));
+        assert_eq!(of_rest(&Method::HEAD, "/v1/Sinks"), Listed::Takes(READ));
+        assert_eq!(of_rest(&Method::POST, "/v1/Types"), Listed::Takes(Takes::Platform));
+        let allows = |allowed: &str| Listed::Allows(allowed.to_owned());
+        assert_eq!(of_rest(&Method::PUT, "/v1/Sinks"), allows("GET,HEAD,POST"));
+        assert_eq!(of_rest(&Method::HEAD, "/v1/Sinks/{sid}/Test"), allows("POST"));
+        for nowhere in ["/v1/Sinks/{sid}/Secrets", "/v1/Sinks/", "/v1/sinks", ""] {
+            assert_eq!(of_rest(&Method::GET, nowhere), Listed::Nowhere, "{nowhere}");
+        }
+        assert_eq!(of_grpc("/millrace.v1.SinkService/GetSink"), Some(READ));
+        for nowhere in
+            ["/millrace.v1.SinkService/GetSecrets", "/millrace.v1.SinkService/getSink", ""]
+        {
+            assert_eq!(of_grpc(nowhere), None, "{nowhere}");
+        }
+    }
 }

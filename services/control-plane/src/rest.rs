@@ -50,8 +50,7 @@ pub(crate) fn routes(app: Arc<App>) -> Router {
         .route("/v1/Schemas/{id}", get(schemas::fetch))
         .route("/v1/Schemas/{id}/Versions", get(schemas::versions).post(schemas::register))
         .route("/v1/Schemas/{id}/Versions/{version}", get(schemas::version))
-        .route("/v1/Schemas/{id}/Versions/{version}/Raw", get(schemas::raw))
-        .method_not_allowed_fallback(|method, uri| method_not_allowed(method, uri, true));
+        .route("/v1/Schemas/{id}/Versions/{version}/Raw", get(schemas::raw));
     let resources = Router::new()
         .route("/v1/Sinks", get(sinks::list).post(sinks::create))
         .route("/v1/Sinks/{sid}", get(sinks::fetch).post(sinks::update).delete(sinks::delete))
@@ -81,12 +80,13 @@ pub(crate) fn routes(app: Arc<App>) -> Router {
                 .post(subscribed_events::update)
                 .delete(subscribed_events::delete),
         )
-        .merge(accounts())
-        .method_not_allowed_fallback(|method, uri| method_not_allowed(method, uri, false));
+        .merge(accounts());
     let documents = Router::new()
         .route("/openapi.json", get(openapi::json))
         .route("/docs", get(openapi::page))
-        .method_not_allowed_fallback(|method, uri| method_not_allowed(method, uri, false));
+        .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
+            method_not_allowed(&method, uri.path())
+        });
     let authorize = from_fn_with_state(Arc::clone(&app), request::authorize);
     let all = resources.merge(catalog).layer(authorize).merge(documents);
     all.layer(from_fn(within_deadline)).with_state(app)
@@ -116,9 +116,11 @@ pub(crate) async fn not_found(request: Request) -> Response {
     Failure::new(Kind::NotFound, code::NOT_FOUND, message).into_response()
 }
 
-async fn method_not_allowed(method: Method, uri: Uri, of_catalog: bool) -> Failure {
-    let code = if of_catalog { code::SCHEMA_METHOD } else { code::METHOD };
-    let message = format!("{method} is not allowed on {}", uri.path());
+/// Refuses a method that a path has not; types and schemas have a number of their own for it.
+fn method_not_allowed(method: &Method, path: &str) -> Failure {
+    let of_catalogue = path.starts_with("/v1/Types") || path.starts_with("/v1/Schemas");
+    let code = if of_catalogue { code::SCHEMA_METHOD } else { code::METHOD };
+    let message = format!("{method} is not allowed on {path}");
     Failure::new(Kind::MethodNotAllowed, code, message)
 }
 

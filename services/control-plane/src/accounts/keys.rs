@@ -8,7 +8,7 @@ use crate::{
     auth::Caller,
     commit::Committed,
     random,
-    status::{About, Failure},
+    status::{About, Failure, Kind},
 };
 
 /// An API key as it is asked for.
@@ -63,8 +63,11 @@ impl Accounts {
         if account.is_some_and(|account| account != key.account) {
             return Err(missing());
         }
-        self.managed(caller, "account_sid", Some(key.account)).await.map_err(|_| missing())?;
-        Ok(key)
+        // Of a key of somebody else, not even whose it is.
+        match self.managed(caller, "account_sid", Some(key.account)).await {
+            Err(failure) if failure.kind == Kind::NotFound => Err(missing()),
+            managed => managed.map(|_| key),
+        }
     }
 
     /// Lists up to `limit` API keys of an account after `after`.

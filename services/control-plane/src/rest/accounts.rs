@@ -40,12 +40,15 @@ pub(super) async fn list(
     Query(query): Query,
 ) -> Answer {
     let family = app.accounts.family(caller, None).await?;
-    let filter = AccountFilter {
-        family,
-        friendly_name: query.one("FriendlyName")?.map(str::to_owned),
-        status: status(&query)?,
+    let name = query.one("FriendlyName")?.filter(|name| !name.is_empty());
+    let filter =
+        AccountFilter { family, friendly_name: name.map(str::to_owned), status: status(&query)? };
+    let filters = ["FriendlyName", "Status"];
+    // A family is short; all accounts of an installation may be many.
+    let paged = match family {
+        Some(_) => Paged::<AccountSid>::read(&query, &filters)?,
+        None => Paged::read_forward(&query, &filters)?,
     };
-    let paged = Paged::<AccountSid>::read(&query, &["FriendlyName", "Status"])?;
     let (path, base) = (format!("{ROOT}/Accounts.json"), Base(String::new()));
     let place = Place { key: "accounts", path: &path, account: family, base: &base };
     let list = |after, limit| app.accounts.list(&filter, after, limit);

@@ -12,11 +12,11 @@ use bytes::Bytes;
 use millrace_domain::AccountSid;
 use serde::de::DeserializeOwned;
 
-use super::{body, form::Fields};
+use super::{body, form::Fields, method_not_allowed};
 use crate::{
     App,
     auth::Caller,
-    operations::{self, Takes},
+    operations::{self, Listed, Takes},
     status::{About, Failure, Kind, code},
 };
 
@@ -30,9 +30,18 @@ pub(super) async fn authorize(
     next: Next,
 ) -> Response {
     let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    let takes = path.and_then(|path| operations::of_rest(request.method(), path));
-    // What is in no table finds no caller: a method that the path has not, or an operation that nobody is let into.
-    if let Some(takes) = takes.filter(|takes| *takes != Takes::Nothing) {
+    let takes = match operations::of_rest(request.method(), path.unwrap_or_default()) {
+        Listed::Takes(takes) => takes,
+        Listed::Allows(methods) => {
+            let refused = method_not_allowed(request.method(), request.uri().path());
+            return ([(header::ALLOW, methods)], refused).into_response();
+        }
+        Listed::Nowhere => {
+            let operation = format!("{} {}", request.method(), request.uri().path());
+            return operations::unlisted(&operation).into_response();
+        }
+    };
+    if takes != Takes::Nothing {
         match caller(&app, takes, request.headers()).await {
             Ok(caller) => request.extensions_mut().insert(caller),
             Err(failure) => return failure.into_response(),

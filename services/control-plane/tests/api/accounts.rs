@@ -131,6 +131,7 @@ async fn accounts_are_listed_by_page_name_and_status() {
     assert_eq!(count("Status=suspended").await, 1);
     assert_eq!(count("Status=active").await, 5);
     assert_eq!(count("FriendlyName=child+1").await, 1);
+    assert_eq!(count("FriendlyName=&Status=").await, 6, "an empty filter filters nothing");
     assert_eq!(count("FriendlyName=child").await, 0, "a name is the whole name");
 
     let all = it.anonymous(Method::GET, ACCOUNTS).bearer_auth(PLATFORM_KEY);
