@@ -98,6 +98,7 @@ mod tests {
             account: None,
             traceparent: String::new(),
             event: Bytes::from_static(json.as_bytes()),
+            hash: None,
         }
     }
 

@@ -96,6 +96,7 @@ fn event(id: &str, bytes: usize) -> Delivery {
         account: None,
         traceparent: String::new(),
         event: Bytes::from(text),
+        hash: None,
     }
 }
 

@@ -15,7 +15,11 @@ mod http;
 mod segment;
 mod webhook;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -51,6 +55,25 @@ pub struct SinkSpec {
     pub signing_secret: Secret,
     /// Whom events are about, by their schema: for types of sink that keep events by person.
     pub identities: Arc<Identities>,
+    /// What its driver has worked out of the above.
+    pub prepared: Prepared,
+}
+
+/// What a driver works out of a sink once, at the first request, for all requests after it. A clone has nothing yet, for it may
+/// be changed.
+#[derive(Default)]
+pub struct Prepared(OnceLock<Result<webhook::Plan, String>>);
+
+impl Clone for Prepared {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Prepared")
+    }
 }
 
 /// An event to deliver. `Debug` shows no payload.
@@ -64,11 +87,16 @@ pub struct Delivery {
     pub traceparent: String,
     /// The event in the CloudEvents JSON format.
     pub event: Bytes,
+    /// Where several sinks get the same event: SHA-256 of `[event]`, worked out by whoever needs it first.
+    pub hash: Option<SharedHash>,
 }
+
+/// A hash that is worked out once for all who have a clone.
+pub type SharedHash = Arc<OnceLock<[u8; 32]>>;
 
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, account, traceparent, event } = self;
+        let Self { id, account, traceparent, event, hash: _ } = self;
         write!(
             f,
             "Delivery {{ id: {id:?}, account: {account:?}, traceparent: {traceparent:?}, event: {} bytes }}",

@@ -1,5 +1,6 @@
 //! Webhooks: a JSON array of CloudEvents by `POST`, or one event in the query by `GET`; signed twice, sent once.
 
+mod plan;
 mod query;
 mod request;
 
@@ -9,6 +10,7 @@ use async_trait::async_trait;
 use millrace_domain::{SinkConfiguration, sink::WebhookMethod};
 use tokio::time::Instant;
 
+pub(crate) use self::plan::Plan;
 use crate::{
     Attempt, BatchLimits, Delivery, Driver, Examination, SinkSpec,
     http::{HttpClient, Rendered, Verdict},

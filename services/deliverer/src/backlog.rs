@@ -20,7 +20,10 @@ use millrace_queue::{
     chunk::{self, CHUNK_MAX_BYTES, CHUNK_MAX_EVENTS},
 };
 
-use crate::parcel::{Fate, Finished, Leftover, Source};
+use crate::{
+    ledger::Finished,
+    parcel::{Fate, Leftover, Source},
+};
 
 /// How long a parked chunk is kept at the least, whose windows all have closed.
 const READ_FOR: Duration = Duration::from_secs(24 * 3_600);

@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use crate::{
     backlog::{self, Backlogs, Gathered, Given},
-    parcel::{Finished, Source},
+    ledger::Finished,
+    parcel::Source,
     tenure::Tenure,
 };
 

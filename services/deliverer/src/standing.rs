@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use millrace_domain::{AccountSid, AccountStatus, Secret, SinkSid, identity::Identities};
 use millrace_proto::internal::DropReason;
-use millrace_sinks::SinkSpec;
+use millrace_sinks::{Prepared, SinkSpec};
 use millrace_watch::{Configuration, LiveSink, Sink};
 
 /// How a sink stands.
@@ -57,6 +57,7 @@ pub(crate) fn spec(sink: &LiveSink, auth_token: Secret, identities: Arc<Identiti
         auth_token,
         signing_secret: sink.signing_secret.clone(),
         identities,
+        prepared: Prepared::default(),
     }
 }
 

@@ -12,19 +12,20 @@ use std::{
 };
 
 use millrace_domain::{Partition, SinkSid, Timestamp, breaker};
-use millrace_proto::internal::{AttemptReport, BacklogState, Chunk, SinkReport};
-use millrace_queue::{Class, Entry, ParkedChunk, ParkedId, Place, Token, chunk};
+use millrace_proto::internal::{AttemptReport, BacklogState, SinkReport};
+use millrace_queue::{Class, Place, Token};
 use tokio::time::{Instant, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     backlog::{Backlogs, Closed, breaker_state},
     clock::PUT_OFF_MAX,
-    context::{Context, Share},
+    context::Context,
     cursor::Cursor,
     lane::{self, Lane},
-    parcel::{Ledger, OpenChunk, Parcel, Source},
-    probation::{self, Held, Probation, Vetted},
+    ledger::Ledger,
+    parcel::Parcel,
+    probation::{self, Probation},
     quota::Parked,
     settler,
     tally::Tally,
@@ -128,103 +129,6 @@ impl Tenure {
             });
         }
         Ok(tenure)
-    }
-
-    /// Tells whether entries may be read.
-    pub(crate) fn has_room(&self) -> bool {
-        self.probation.has_room()
-    }
-
-    /// Takes an entry of `ready`; false: not now, it is to be read again.
-    pub(crate) fn accept(self: &Arc<Self>, entry: Entry) -> bool {
-        if self.stopping.is_cancelled() || !self.probation.has_room() {
-            return false;
-        }
-        if self.cursor.take(entry.id)
-            && let Some(entry) = self.probation.wait(entry)
-        {
-            self.open(entry, None);
-        }
-        true
-    }
-
-    /// Opens an entry of `ready`. While stopping it is left, for the next owner.
-    pub(crate) fn open(self: &Arc<Self>, entry: Entry, held: Option<Held>) {
-        if self.stopping.is_cancelled() {
-            return;
-        }
-        let (bytes, source) = (entry.chunk.len(), Source::Ready(entry.id));
-        match chunk::decode(entry.chunk) {
-            Ok(chunk) => {
-                let parcels = parcels_in(&chunk);
-                let share = self.cx.unsettled.take(bytes + parcels * size_of::<Parcel>());
-                let open = self.ledger.open(source, parcels, share.on_probation(held));
-                parcels_of(chunk, &open).for_each(|parcel| self.hand_over(parcel));
-            }
-            Err(error) => {
-                let share = self.cx.unsettled.take(bytes).on_probation(held);
-                self.quarantine(source, error.to_string(), share);
-            }
-        }
-    }
-
-    /// Has a chunk go to quarantine.
-    pub(crate) fn quarantine(&self, source: Source, why: String, share: Share) {
-        let place = source.place();
-        tracing::error!(partition = self.partition.0, %place, why, "a chunk goes to quarantine");
-        metrics::counter!("millrace_quarantined_chunks_total").increment(1);
-        self.ledger.quarantine(source, why, share);
-    }
-
-    /// Looks whether a parked chunk may be opened.
-    ///
-    /// # Errors
-    /// If it is suspect and that cannot be noted: it stays parked.
-    pub(crate) async fn vet(
-        self: &Arc<Self>,
-        sink: SinkSid,
-        class: Class,
-        id: ParkedId,
-    ) -> millrace_queue::Result<Vetted> {
-        self.probation.vet(self, Place::Parked(sink, class, id)).await
-    }
-
-    /// Opens a parked chunk of a sink. One that is forgotten has no parcels, and is settled as it is; so has one that goes to
-    /// quarantine.
-    pub(crate) fn open_parked(
-        &self,
-        (sink, class): (SinkSid, Class),
-        parked: ParkedChunk,
-        vetted: Vetted,
-    ) -> Vec<Parcel> {
-        let bytes = parked.chunk.as_ref().map_or(0, bytes::Bytes::len);
-        let source = |events: usize| Source::Parked {
-            sink,
-            class,
-            id: parked.id,
-            events: events as u64,
-            bytes: bytes as u64,
-        };
-        let share = self.cx.parked.unsettled.take(bytes);
-        let share = match vetted {
-            Vetted::Free | Vetted::Later => share,
-            Vetted::Held(held) => share.on_probation(held),
-            Vetted::Quarantine(why) => {
-                self.quarantine(source(0), why, share.on_probation(Held::default()));
-                return Vec::new();
-            }
-        };
-        match parked.chunk.map(chunk::decode).transpose() {
-            Ok(chunk) => {
-                let chunk = chunk.unwrap_or_default();
-                let open = self.ledger.open(source(chunk.events.len()), parcels_in(&chunk), share);
-                parcels_of(chunk, &open).collect()
-            }
-            Err(error) => {
-                self.quarantine(source(0), error.to_string(), share);
-                Vec::new()
-            }
-        }
     }
 
     /// Notes suspects; see [`probation`].
@@ -412,7 +316,7 @@ impl Tenure {
         lane.resume();
     }
 
-    fn hand_over(self: &Arc<Self>, parcel: Parcel) {
+    pub(crate) fn hand_over(self: &Arc<Self>, parcel: Parcel) {
         let mut lanes = lock(&self.lanes);
         let lane = self.lane(&mut lanes, parcel.sink);
         // A lane that is full gives the parcel back; dropped, it is parked.
@@ -436,22 +340,4 @@ impl Tenure {
         });
         lane
     }
-}
-
-fn parcels_in(chunk: &Chunk) -> usize {
-    let variants = chunk.events.iter().flat_map(|event| &event.variants);
-    variants.map(|variant| chunk::sinks_of(variant).count()).sum()
-}
-
-fn parcels_of(chunk: Chunk, open: &Arc<OpenChunk>) -> impl Iterator<Item = Parcel> {
-    chunk.events.into_iter().map(Arc::new).flat_map(move |event| {
-        let open = Arc::clone(open);
-        let targets: Vec<_> = event
-            .variants
-            .iter()
-            .enumerate()
-            .flat_map(|(at, variant)| chunk::sinks_of(variant).map(move |sink| (at, sink)))
-            .collect();
-        targets.into_iter().map(move |(variant, sink)| Parcel::new(&open, &event, variant, sink))
-    })
 }

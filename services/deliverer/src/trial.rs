@@ -23,6 +23,7 @@ pub(crate) async fn run(cx: &Context, asked: TestSinkRequest) -> Option<v1::Sink
         account: Some(spec.account),
         traceparent: String::new(),
         event: asked.event,
+        hash: None,
     };
     let driver = cx.drivers.of(spec.configuration.sink_type());
     let now_seconds = cx.clock.now().as_millis().div_euclid(1_000);

@@ -16,7 +16,7 @@ use millrace_domain::{
     sink::{Headers, KinesisPartitionKey},
 };
 use millrace_kinesis::{AccessKey, Kinesis, Options};
-use millrace_sinks::{Attempt, Delivery, Driver, SinkSpec};
+use millrace_sinks::{Attempt, Delivery, Driver, Prepared, SinkSpec};
 use millrace_testkit::aws::Aws;
 
 const NOW: i64 = 1_767_323_045;
@@ -63,6 +63,7 @@ fn sink_of(arn: &str, role_arn: &str, external_id: &str) -> SinkSpec {
         auth_token: Secret::new(""),
         signing_secret: Secret::new(""),
         identities: std::sync::Arc::default(),
+        prepared: Prepared::default(),
     }
 }
 
@@ -78,6 +79,7 @@ fn event(id: &str) -> Delivery {
         event: Bytes::from(format!(
             r#"{{"specversion":"1.0","type":"com.example.a","source":"/x","id":"{id}","data":{{"t": 1}}}}"#
         )),
+        hash: None,
     }
 }
 

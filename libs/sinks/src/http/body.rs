@@ -86,6 +86,7 @@ mod tests {
             account: None,
             traceparent: String::new(),
             event: Bytes::from_static(event.as_bytes()),
+            hash: None,
         };
         events.iter().map(delivery).collect()
     }

@@ -15,8 +15,8 @@ pub(crate) const USER_AGENT_VALUE: HeaderValue =
     HeaderValue::from_static(concat!("Millrace/", env!("CARGO_PKG_VERSION")));
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Puts into `headers` what the account asked for, who asks, and the trace of the first event that has one; takes the
-/// userinfo out of `url`. Gives what of it is secret: no text for people may show it.
+/// Puts into `headers` what [`fixed`] does, and the trace of `batch`. Gives what of it is secret: no text for people may show
+/// it.
 ///
 /// # Errors
 /// A text for people: a header that cannot be sent.
@@ -26,14 +26,33 @@ pub(crate) fn put(
     sink: &SinkSpec,
     batch: &[Delivery],
 ) -> Result<Vec<String>, String> {
+    let secrets = fixed(headers, url, sink)?;
+    put_trace(headers, batch);
+    Ok(secrets)
+}
+
+/// Puts into `headers` what all requests to the sink have: what the account asked for, and who asks; takes the userinfo out of
+/// `url`. Gives what of it is secret.
+///
+/// # Errors
+/// A text for people: a header that cannot be sent.
+pub(crate) fn fixed(
+    headers: &mut HeaderMap,
+    url: &mut Url,
+    sink: &SinkSpec,
+) -> Result<Vec<String>, String> {
     let mut secrets = take_userinfo(url, headers)?;
     put_own(sink, headers, &mut secrets)?;
     headers.insert(USER_AGENT, USER_AGENT_VALUE);
+    Ok(secrets)
+}
+
+/// Puts into `headers` the trace of the first event that has one.
+pub(crate) fn put_trace(headers: &mut HeaderMap, batch: &[Delivery]) {
     let traced = batch.iter().find(|delivery| !delivery.traceparent.is_empty());
     if let Some(value) = traced.and_then(|it| HeaderValue::from_str(&it.traceparent).ok()) {
         headers.insert(TRACEPARENT, value);
     }
-    Ok(secrets)
 }
 
 /// `Authorization: Basic …`, marked as a secret.

@@ -140,6 +140,7 @@ mod tests {
             account: None,
             traceparent: String::new(),
             event: Bytes::from(event.to_string()),
+            hash: None,
         };
         let mut body = String::new();
         render(&mut body, &delivery, identities).expect("a call");

@@ -1,18 +1,16 @@
 //! From a sink and its events to a signed request.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
-use millrace_domain::{SinkConfiguration, secret::hex, signature, sink::WebhookMethod};
+use millrace_domain::{secret::hex, signature, sink::WebhookMethod};
 use ring::digest::{Context, SHA256};
-use url::Url;
 
-use super::query;
+use super::{plan::Plan, query};
 use crate::{
     Delivery, SinkSpec,
     http::{Body, Rendered, head},
 };
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const X_TWILIO_SIGNATURE: HeaderName = HeaderName::from_static("x-twilio-signature");
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
@@ -29,25 +27,18 @@ pub(super) fn render(
     batch: &[Delivery],
     now_seconds: i64,
 ) -> Result<Rendered, String> {
-    let SinkConfiguration::Webhook { destination, method, .. } = &sink.configuration else {
-        return Err("this is not a webhook".to_owned());
-    };
-    let mut url = Url::parse(destination.reveal())
-        .map_err(|error| format!("the destination is not a URL: {error}"))?;
-    let mut headers = HeaderMap::with_capacity(8);
-    let secrets = head::put(&mut headers, &mut url, sink, batch)?;
-    url.set_fragment(None);
-    let (body, url) = match method {
+    let plan = Plan::for_sink(sink)?;
+    let (body, url) = match plan.method {
         WebhookMethod::Post => {
             let body = Body::array(batch);
-            headers.insert(CONTENT_TYPE, JSON);
-            let url = signature::with_body_hash(url.as_str(), body.parts());
-            (body, url)
+            let hash = body_hash(batch, &body);
+            (body, format!("{}{}", plan.before_hash, hex(&hash)))
         }
         WebhookMethod::Get => {
             let [delivery] = batch else {
                 return Err("a GET request carries one event".to_owned());
             };
+            let mut url = plan.url.clone();
             query::append_event(&mut url, &delivery.event)
                 .map_err(|error| format!("the event cannot be put in a query: {error}"))?;
             (Body::default(), String::from(url))
@@ -56,16 +47,28 @@ pub(super) fn render(
     if url.len() > URL_MAX_BYTES {
         return Err(format!("the URL with the event in it is longer than {URL_MAX_BYTES} bytes"));
     }
-    sign(&mut headers, sink, &Message { url: &url, body: &body, batch, now_seconds })?;
+    let mut headers = plan.headers();
+    head::put_trace(&mut headers, batch);
+    sign(&mut headers, plan, &Message { url: &url, body: &body, batch, now_seconds });
     let mut request = Request::new(Full::new(body));
-    *request.method_mut() = match method {
+    *request.method_mut() = match plan.method {
         WebhookMethod::Post => Method::POST,
         WebhookMethod::Get => Method::GET,
     };
     *request.uri_mut() = Uri::from_maybe_shared(url.into_bytes())
         .map_err(|error| format!("the destination cannot be requested: {error}"))?;
     *request.headers_mut() = headers;
-    Ok(Rendered { request, secrets })
+    Ok(Rendered { request, secrets: plan.secrets.clone() })
+}
+
+/// SHA-256 of `body`, which has the events of `batch`: that of an event alone is worked out once for all its sinks.
+fn body_hash(batch: &[Delivery], body: &Body) -> [u8; 32] {
+    match batch {
+        [Delivery { hash: Some(shared), .. }] => {
+            *shared.get_or_init(|| signature::body_hash(body.parts()))
+        }
+        _ => signature::body_hash(body.parts()),
+    }
 }
 
 /// What both signatures are about.
@@ -77,22 +80,15 @@ struct Message<'a> {
 }
 
 /// Adds `X-Twilio-Signature` and the three headers of Standard Webhooks 1.0.
-fn sign(headers: &mut HeaderMap, sink: &SinkSpec, message: &Message<'_>) -> Result<(), String> {
+fn sign(headers: &mut HeaderMap, plan: &Plan, message: &Message<'_>) {
     let visible = "Base64 and digits are visible characters";
-    let twilio = signature::twilio(&sink.auth_token, message.url);
+    let twilio = plan.twilio.sign(message.url);
     headers.insert(X_TWILIO_SIGNATURE, HeaderValue::try_from(twilio).expect(visible));
     let id = message_id(message.batch);
-    let standard = signature::standard_webhooks(
-        &sink.signing_secret,
-        &id,
-        message.now_seconds,
-        message.body.parts(),
-    )
-    .ok_or("the sink's signing secret is not `whsec_` and Base64")?;
+    let standard = plan.standard.sign(&id, message.now_seconds, message.body.parts());
     headers.insert(WEBHOOK_SIGNATURE, HeaderValue::try_from(standard).expect(visible));
     headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(message.now_seconds));
     headers.insert(WEBHOOK_ID, HeaderValue::try_from(id).expect("checked to be visible"));
-    Ok(())
 }
 
 /// `webhook-id`, the same for every attempt at the same batch: the id of the one event, or `msg_` and 32 hex digits of

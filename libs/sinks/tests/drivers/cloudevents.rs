@@ -28,6 +28,7 @@ fn delivery(event: &'static str) -> Delivery {
         account: None,
         traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned(),
         event: Bytes::from_static(event.as_bytes()),
+        hash: None,
     }
 }
 

@@ -90,6 +90,7 @@ async fn an_event_is_a_line_whatever_white_space_it_has() {
         account: None,
         traceparent: String::new(),
         event: Bytes::from_static(b"{\"id\":\"EZ1\",\r\n \"data\": {\"t\":\"a\\nb\"}\n}"),
+        hash: None,
     };
     let attempt = disk.driver.deliver(&disk.sink(), &[event], NOW).await;
     assert_eq!(attempt.outcomes, [Outcome::Delivered], "{}", attempt.detail);
@@ -107,6 +108,7 @@ async fn a_folder_that_is_not_there_is_worth_a_retry_and_shows_no_path_of_the_op
         account: None,
         traceparent: String::new(),
         event: Bytes::from_static(b"{}"),
+        hash: None,
     };
     let attempt = disk.driver.deliver(&disk.sink(), &[event], NOW).await;
     assert_eq!(attempt.outcomes, [Outcome::Retry { reason: Reason::Write, after: None }]);

@@ -12,7 +12,7 @@ use millrace_domain::{
     sink::Headers,
 };
 use millrace_sinks::{
-    HttpOptions, Options, SinkSpec,
+    HttpOptions, Options, Prepared, SinkSpec,
     conformance::{DEADLINE, SECRET},
 };
 
@@ -42,5 +42,6 @@ fn spec(configuration: SinkConfiguration) -> SinkSpec {
         auth_token: Secret::new(SECRET),
         signing_secret: Secret::new("whsec_aHVudGVyMmh1bnRlcjJodW50ZXIy"),
         identities: Arc::default(),
+        prepared: Prepared::default(),
     }
 }

@@ -92,6 +92,7 @@ fn event(id: &str, bytes: usize) -> Delivery {
         event: Bytes::from(format!(
             r#"{{"specversion":"1.0","type":"com.example.a","source":"/x","id":"{id}","data":{{"text":"{text}"}}}}"#
         )),
+        hash: None,
     }
 }
 

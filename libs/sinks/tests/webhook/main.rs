@@ -15,7 +15,9 @@ use millrace_domain::{
     destination::DestinationPolicy,
     sink::{Headers, WebhookMethod},
 };
-use millrace_sinks::{Attempt, Delivery, Driver, Drivers, HttpOptions, Options, SinkSpec};
+use millrace_sinks::{
+    Attempt, Delivery, Driver, Drivers, HttpOptions, Options, Prepared, SinkSpec,
+};
 use millrace_testkit::receiver::Receiver;
 
 const AUTH_TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -52,6 +54,7 @@ fn sink(url: &str, method: WebhookMethod) -> SinkSpec {
         auth_token: Secret::new(AUTH_TOKEN),
         signing_secret: Secret::new(SIGNING_SECRET),
         identities: Arc::default(),
+        prepared: Prepared::default(),
     }
 }
 
@@ -67,6 +70,7 @@ fn event(id: &str) -> Delivery {
         event: Bytes::from(format!(
             r#"{{"specversion":"1.0","type":"com.example.a","source":"/x","id":"{id}","data":{{"t": 1}}}}"#
         )),
+        hash: None,
     }
 }
 

@@ -250,6 +250,7 @@ async fn a_full_batch_is_at_most_64_kb_with_its_commas() {
         account: None,
         traceparent: String::new(),
         event: Bytes::from(format!("{{\"a\":\"{}\"}}", "x".repeat(length - 8))),
+        hash: None,
     };
     let batch: Vec<_> = (0..events).map(|_| filler(bytes / events)).collect();
     driver.deliver(&sink, &batch, NOW).await;

@@ -197,7 +197,7 @@ async fn receive(
 
 #[cfg(test)]
 mod tests {
-    use millrace_domain::signature as signer;
+    use millrace_domain::{secret::hex, signature as signer};
 
     use super::*;
 
@@ -213,16 +213,18 @@ mod tests {
     }
 
     fn send(end: &End, body: &str, signed: &str) -> StatusCode {
-        let url = signer::with_body_hash("http://a.example/x", [signed.as_bytes()]);
-        let twilio = signer::twilio(&Secret::new("token"), &url);
-        let standard =
-            signer::standard_webhooks(&Secret::new(SECRET), "msg_1", 7, [signed.as_bytes()]);
+        let hash = hex(&signer::body_hash([signed.as_bytes()]));
+        let url = signer::before_body_hash("http://a.example/x") + &hash;
+        let twilio = signer::TwilioKey::new(&Secret::new("token")).sign(&url);
+        let standard = signer::StandardWebhooksKey::new(&Secret::new(SECRET))
+            .expect("well-formed")
+            .sign("msg_1", 7, [signed.as_bytes()]);
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("x-twilio-signature", twilio.as_str()),
             ("webhook-id", "msg_1"),
             ("webhook-timestamp", "7"),
-            ("webhook-signature", standard.as_deref().expect("a right secret")),
+            ("webhook-signature", standard.as_str()),
         ] {
             headers.insert(name, value.parse().expect("a header"));
         }
