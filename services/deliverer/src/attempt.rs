@@ -14,6 +14,8 @@ pub(crate) struct Request {
     pub(crate) started: Timestamp,
     /// It finds out whether the sink is back.
     pub(crate) probe: bool,
+    /// It is of the backlog: counts as one of its requests for as long as it is there.
+    pub(crate) drains: Option<Arc<()>>,
 }
 
 /// A request that has ended.

@@ -16,6 +16,7 @@ use crate::{config::DeliverySettings, parcel::Parcel};
 
 mod batch;
 mod concurrency;
+mod congestion;
 mod drain;
 mod outcome;
 mod pace;

@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Lane, batch::halves, pace::Pace, telling::Told};
+use super::{Lane, batch::halves, congestion::Congestion, pace::Pace, telling::Told};
 use crate::{
     attempt::{Done, Request},
     budget::Share,
@@ -44,6 +44,8 @@ pub(crate) async fn run(lane: Arc<Lane>, tenure: Arc<Tenure>, state: breaker::St
         drained: VecDeque::new(),
         halved: VecDeque::new(),
         attempts: JoinSet::new(),
+        draining: Arc::default(),
+        congestion: Congestion::new(),
         paused_until: None,
         probed: VecDeque::new(),
         turn: 0,
@@ -70,6 +72,10 @@ pub(super) struct Runner {
     /// Halves of refused batches, to be sent as they are.
     pub(super) halved: VecDeque<Vec<Parcel>>,
     pub(super) attempts: JoinSet<Done>,
+    /// Has a clone in each request of the backlog.
+    pub(super) draining: Arc<()>,
+    /// How many of those there may be.
+    pub(super) congestion: Congestion,
     /// The sink asked for a pause.
     pub(super) paused_until: Option<Timestamp>,
     /// Parked chunks that probes took an event of since the breaker opened, the latest last.
@@ -195,7 +201,12 @@ impl Runner {
             self.breaker.failed(self.tenure.cx.clock.now(), fastrand::f64(), None, true);
             return self.tenure.remember(self.lane.sink, self.breaker.state());
         };
-        let Request { parcels, spec, started, probe } = request;
+        let Request { parcels, spec, started, probe, drains } = request;
+        self.congestion.heard(attempt.duration);
+        if drains.is_some() {
+            drop(drains);
+            self.congestion.answered(attempt.duration, self.open_drains(), self.pace.requests());
+        }
         let was_closed = self.is_closed();
         let now = self.tenure.cx.clock.now();
         self.lane.pulse.attempted(now, spec.configuration.sink_type(), &attempt);

@@ -58,7 +58,17 @@ impl Runner {
     }
 
     pub(super) fn has_work(&self) -> bool {
-        !self.halved.is_empty() || !self.drained.is_empty() || self.lane.oldest_fresh().is_some()
+        !self.halved.is_empty() || self.may_drain() || self.lane.oldest_fresh().is_some()
+    }
+
+    /// Whether there is something of the backlog to be sent, and it may be while nothing fresh waits.
+    fn may_drain(&self) -> bool {
+        !self.drained.is_empty() && self.congestion.admits(self.open_drains())
+    }
+
+    /// Requests of the backlog that are open.
+    pub(super) fn open_drains(&self) -> usize {
+        Arc::strong_count(&self.draining) - 1
     }
 
     /// Starts requests until a limit is met. Tells when there may be more to start, where it is not by being woken.
@@ -104,7 +114,9 @@ impl Runner {
         let parcels = self.without_expired(parcels, started);
         if !parcels.is_empty() {
             self.pace.sent(parcels.len());
-            let request = Request { parcels, spec: Arc::clone(spec), started, probe };
+            let parked = parcels.iter().any(|parcel| parcel.parked_as().is_some());
+            let drains = parked.then(|| Arc::clone(&self.draining));
+            let request = Request { parcels, spec: Arc::clone(spec), started, probe, drains };
             self.attempts.spawn(attempt::send(driver, request, place));
         }
     }
@@ -115,8 +127,11 @@ impl Runner {
             return half;
         }
         self.turn = self.turn.wrapping_add(1);
-        let backlog_first =
-            probe || self.turn.is_multiple_of(BACKLOG_TURN) || self.lane.oldest_fresh().is_none();
+        let backlog_first = probe
+            || match self.lane.oldest_fresh() {
+                Some(_) => self.turn.is_multiple_of(BACKLOG_TURN),
+                None => self.may_drain(),
+            };
         if backlog_first && !self.drained.is_empty() {
             let mut taken = Vec::new();
             while self.drained.front().is_some_and(|parcel| batch.admit(parcel.bytes().len())) {
@@ -124,7 +139,11 @@ impl Runner {
             }
             return taken;
         }
-        self.lane.take_fresh(|parcel| batch.admit(parcel.bytes().len()))
+        let taken = self.lane.take_fresh(|parcel| batch.admit(parcel.bytes().len()));
+        if !taken.is_empty() {
+            self.congestion.saw_fresh();
+        }
+        taken
     }
 
     fn without_expired(&mut self, parcels: Vec<Parcel>, now: Timestamp) -> Vec<Parcel> {

@@ -1,0 +1,138 @@
+//! How many requests the backlog may have open while fresh events come too.
+//!
+//! Requests that are more at once than a sink, or this machine, can work off only wait for each other, and fresh events wait
+//! behind them. That shows in how long they take. So the backlog finds out, as TCP Vegas does, how many there may be: one more a
+//! round while they take about as long as one alone, and fewer once they take twice as long. A sink that is far away is so
+//! drained with many at once, one that is busy with few. Without fresh events nothing is held back, nor where a request takes so
+//! long that it is not for us to be quick.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// For so long after a fresh event the backlog is held back: events that come more seldom are not a stream to be kept smooth.
+const MINDFUL: Duration = Duration::from_secs(5);
+/// The backlog of a sink whose last request took so long is not held back: what it waits for is the sink, and to learn would take
+/// as long as the drain.
+const UNHURRIED: Duration = Duration::from_secs(1);
+/// How long one request takes alone is found out anew after so long, or after so many times as long as it takes: a sink may
+/// have become slower (BBR, which does the same, takes 10 s; and this costs the first few rounds).
+const LEARNT_FOR: (Duration, u32) = (Duration::from_secs(10), 100);
+/// Requests that take so many times as long as one alone wait for each other: the wait is then as long as the work.
+const SLOWER: u32 = 2;
+/// What is left of the limit after a request that waited for others.
+const DECREASE: f64 = 0.9;
+
+/// What is known of the requests of one lane's backlog.
+#[derive(Debug)]
+pub(super) struct Congestion {
+    limit: f64,
+    /// The limit doubles with each round, until the first request that waited for others.
+    doubles: bool,
+    fresh_at: Option<Instant>,
+    /// How long the last request took, of the backlog or not.
+    last: Duration,
+    /// How long a request takes alone, and when that was found out.
+    alone: Option<(Duration, Instant)>,
+    /// No request was open when the last one was answered: the next begins alone.
+    quiet: bool,
+}
+
+impl Congestion {
+    pub(super) fn new() -> Self {
+        Self {
+            limit: 1.0,
+            doubles: true,
+            fresh_at: None,
+            last: Duration::ZERO,
+            alone: None,
+            quiet: true,
+        }
+    }
+
+    /// Fresh events are sent.
+    pub(super) fn saw_fresh(&mut self) {
+        self.fresh_at = Some(Instant::now());
+    }
+
+    /// Tells whether the backlog, with so many requests `open`, may have one more.
+    pub(super) fn admits(&self, open: usize) -> bool {
+        let mindful = self.fresh_at.is_some_and(|at| at.elapsed() < MINDFUL);
+        !mindful || self.last >= UNHURRIED || float(open) + 1.0 <= self.limit
+    }
+
+    /// A request was answered after `took`, of the backlog or not.
+    pub(super) fn heard(&mut self, took: Duration) {
+        self.last = took;
+    }
+
+    /// A request of the backlog was answered after `took`, while others were `open`, of `most` at once.
+    pub(super) fn answered(&mut self, took: Duration, open: usize, most: usize) {
+        let was_alone = self.quiet && open == 0;
+        self.quiet = open == 0;
+        let (lasts, times) = LEARNT_FOR;
+        let known = self.alone.filter(|(time, at)| at.elapsed() < lasts.max(*time * times));
+        let Some((alone, _)) = known.filter(|(time, _)| !was_alone || *time <= took) else {
+            self.alone = was_alone.then(|| (took, Instant::now()));
+            if known.is_none() {
+                (self.limit, self.doubles) = (1.0, true);
+            }
+            return;
+        };
+        if took > alone * SLOWER {
+            self.limit = (self.limit * DECREASE).max(1.0);
+            self.doubles = false;
+        } else {
+            let more = if self.doubles { 1.0 } else { 1.0 / self.limit };
+            self.limit = (self.limit + more).min(float(most)).max(1.0);
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "requests are far fewer than 2^52")]
+fn float(requests: usize) -> f64 {
+    requests as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Requests open at once after many rounds at a sink that works off `at_once` requests in `took`, and has others wait.
+    async fn settled(congestion: &mut Congestion, at_once: u32, took: Duration) -> usize {
+        let mut open = 0;
+        for _ in 0..1_000 {
+            congestion.saw_fresh();
+            open = (0..64).find(|open| !congestion.admits(*open)).unwrap_or(64);
+            let rounds = u32::try_from(open).expect("few").div_ceil(at_once);
+            tokio::time::advance(took * rounds).await;
+            (0..open).rev().for_each(|others| congestion.answered(took * rounds, others, 64));
+        }
+        open
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn has_as_many_open_as_do_not_wait_for_each_other() {
+        let mut congestion = Congestion::new();
+        let busy = settled(&mut congestion, 2, Duration::from_millis(1)).await;
+        assert!((2..=6).contains(&busy), "{busy} at a sink that takes two");
+        let far = settled(&mut congestion, 1_000, Duration::from_millis(80)).await;
+        assert_eq!(far, 64, "a sink that takes all there are is given all");
+        let worse = settled(&mut congestion, 4, Duration::from_millis(300)).await;
+        assert!((4..=12).contains(&worse), "{worse} at the same, when it takes four");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn holds_nothing_back_where_nothing_fresh_comes_or_the_sink_is_slow() {
+        let mut congestion = Congestion::new();
+        assert!(congestion.admits(1_000));
+        congestion.saw_fresh();
+        assert!(congestion.admits(0) && !congestion.admits(1));
+        congestion.heard(UNHURRIED);
+        assert!(congestion.admits(1_000), "a sink as slow as that is waited for anyway");
+        congestion.heard(Duration::from_millis(5));
+        assert!(!congestion.admits(1));
+        tokio::time::advance(MINDFUL).await;
+        assert!(congestion.admits(1_000));
+    }
+}
