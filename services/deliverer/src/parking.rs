@@ -4,7 +4,7 @@
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Bytes of events that are being parked at once; several times as much memory is taken meanwhile.
-const MAX_BYTES: usize = 8 * 1024 * 1024;
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of one permit.
 const GRAIN: usize = 1024;
 
