@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults bench fmt lint protocol
+.PHONY: help demo test faults upgrade bench fmt lint protocol fixtures
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,6 +14,9 @@ faults: ## break processes, Redis, PostgreSQL and receivers for half an hour, an
 	@MILLRACE_CASES=500 cargo test -q -p millrace-deliverer --test engine interleavings::
 	@MILLRACE_FAULTS=long NEXTEST_PROFILE=faults .ci/test --test faults
 
+upgrade: ## upgrade from the release before under load, and back; builds that release first
+	@.ci/upgrade
+
 bench: ## measure throughput, cost and latency (an optimized build)
 	@cargo build -q --release -p millrace -p millrace-bench
 	@$${CARGO_TARGET_DIR:-target}/release/millrace-bench
@@ -26,3 +29,7 @@ lint: ## formatting, clippy, documentation and protocol, without a warning
 
 protocol: ## on a release: renew what later versions of the protocol are held against
 	@.ci/protocol
+
+fixtures: ## on a release: keep the bytes that it writes, for every later one to read
+	@MILLRACE_FIXTURE=$(or $(RELEASE),$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)) \
+		cargo test -q -p millrace-tests --test compat releases::

@@ -1,7 +1,8 @@
-//! What others made against Event Streams works against Millrace.
+//! What others made against Event Streams works against Millrace, and what each release of it wrote is read for ever.
 
 mod client;
 mod openapi;
+mod releases;
 mod sdk;
 mod segment;
 mod tool;

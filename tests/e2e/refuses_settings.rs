@@ -21,7 +21,7 @@ async fn an_unknown_setting_stops_every_process_before_it_binds() {
             environment.push(("MILLRACE__ADMIN__LISTEN".to_owned(), admin.1));
         }
         let arguments = vec![command.to_owned()];
-        let spec = Spec { name: command.to_owned(), arguments, environment, admin: None };
+        let spec = Spec { name: command.to_owned(), arguments, environment, ..Spec::default() };
         refused(spec, directory.path(), named).await;
     }
     let listen = taken();

@@ -6,8 +6,7 @@ use millrace_testkit::{
     receiver::{Answer, Receiver},
 };
 use millrace_tests::{
-    Kind, Load, Mode, Options, Random, Sink, Stack, Verdict, arrivals::queue_is_empty, event,
-    scaled,
+    Kind, Load, Mode, Options, Random, Stack, Verdict, arrivals::queue_is_empty, event, scaled,
 };
 use tokio::time::sleep;
 
@@ -30,7 +29,7 @@ async fn the_backlog_of_a_deleted_sink_is_dropped_with_reports() {
     })
     .await;
     let load = Load::start(stack.platform_publishers(), &[tenant]);
-    delete(&stack, &sink).await;
+    stack.delete_sink(&sink).await;
     // In the middle of it, or after, or before it begins.
     sleep(Random::announced().millis(0, 500)).await;
     stack.process(Kind::Deliverer(0)).kill();
@@ -47,15 +46,4 @@ async fn the_backlog_of_a_deleted_sink_is_dropped_with_reports() {
     assert!(drops.iter().all(|drop| drop.reason == DropReason::SinkDeleted));
     queue_is_empty(&mut stack).await;
     assert_eq!(stack.servers().parked_events().await, 0);
-}
-
-/// A sink that subscriptions use is not deleted: they go first.
-async fn delete(stack: &Stack, sink: &Sink) {
-    let rest = stack.rest();
-    let listed = rest.get(&format!("/v1/Subscriptions?SinkSid={}", sink.sid)).await;
-    for subscription in listed.body["subscriptions"].as_array().expect("a list") {
-        let path = format!("/v1/Subscriptions/{}", subscription["sid"].as_str().expect("a SID"));
-        assert_eq!(rest.delete(&path).await.status, 204);
-    }
-    assert_eq!(rest.delete(&format!("/v1/Sinks/{}", sink.sid)).await.status, 204);
 }

@@ -19,5 +19,7 @@ mod outages;
 mod poison;
 mod receivers;
 mod redis;
+mod restored;
 mod rolling;
+mod upgrade;
 mod windows;

@@ -32,6 +32,8 @@ pub struct Spec {
     pub environment: Vec<(String, String)>,
     /// Where `/readyz` is; none: it prints `ready`.
     pub admin: Option<SocketAddr>,
+    /// Another program than the one under test, such as that of the release before.
+    pub program: Option<PathBuf>,
 }
 
 /// A process, killed when it is dropped.
@@ -75,6 +77,11 @@ impl Process {
         panic!("`{}` is not ready after {START_DEADLINE:?}:\n{}", self.spec.name, self.log());
     }
 
+    /// Has it be another program from its next start on: an upgrade, or a step back.
+    pub fn become_program(&mut self, program: &Path) {
+        self.spec.program = Some(program.to_owned());
+    }
+
     /// Bounds its memory from its next start on: one that wants more dies.
     pub fn bound_memory(&mut self, bytes: u64) {
         self.memory = Some(bytes);
@@ -99,13 +106,14 @@ impl Process {
     pub fn launch(&mut self) {
         assert!(self.child.is_none(), "`{}` runs", self.spec.name);
         let log = File::options().create(true).append(true).open(&self.log).expect("a log");
+        let program = self.spec.program.clone().unwrap_or_else(binary);
         let mut command = match self.memory {
-            None => Command::new(binary()),
+            None => Command::new(program),
             Some(bytes) => {
                 // In kB, of data: what is only reserved does not count.
                 let mut shell = Command::new("sh");
                 shell.args(["-c", "ulimit -d \"$0\" && exec \"$@\"", &(bytes / 1024).to_string()]);
-                shell.arg(binary());
+                shell.arg(program);
                 shell
             }
         };

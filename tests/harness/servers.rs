@@ -13,7 +13,7 @@ use millrace_testkit::{
 };
 
 use crate::{
-    Identity, Kind, Options, Process, Spec, free_port,
+    Identity, Kind, Options, Process, Spec, binary, free_port,
     publisher::{authorized, channel},
 };
 
@@ -24,13 +24,15 @@ const TRIES: usize = 5;
 
 /// The services and what they stand on.
 pub struct Servers {
-    control_plane: Option<Node>,
+    control_planes: Vec<Node>,
     routers: Vec<Node>,
     deliverers: Vec<Node>,
     pub(crate) plan: Plan,
     /// None where the queue is at an address of the test's.
     redis: Option<Redis>,
     gate: Option<Gate>,
+    /// Before several control-planes.
+    balancer: Option<Gate>,
     /// Dropped last: the processes are gone by then.
     pub(crate) database: Database,
 }
@@ -54,6 +56,7 @@ pub(crate) struct Plan {
     /// Where deliverers find it, if that is not the same.
     gate: Option<String>,
     directory: PathBuf,
+    program: Option<PathBuf>,
 }
 
 pub(crate) async fn start(identity: &Identity, options: Options, directory: &Path) -> Servers {
@@ -79,12 +82,21 @@ pub(crate) async fn start(identity: &Identity, options: Options, directory: &Pat
         control_plane: String::new(),
         gate: None,
         directory: directory.to_owned(),
+        program: options.program.clone(),
     };
-    let (routers, deliverers) = (Vec::new(), Vec::new());
-    let mut servers =
-        Servers { control_plane: None, routers, deliverers, plan, redis, gate: None, database };
-    servers.migrate().await;
-    servers.start_control_plane().await;
+    let mut servers = Servers {
+        control_planes: Vec::new(),
+        routers: Vec::new(),
+        deliverers: Vec::new(),
+        plan,
+        redis,
+        gate: None,
+        balancer: None,
+        database,
+    };
+    let program = options.program.unwrap_or_else(binary);
+    servers.migrate(&program, &[]).await;
+    servers.start_control_planes(options.control_planes).await;
     if options.gate {
         servers.build_gate().await;
     }
@@ -140,9 +152,17 @@ impl Servers {
         &self.database
     }
 
+    /// A control-plane of several, by number; [`Kind::ControlPlane`] is the first.
+    ///
+    /// # Panics
+    /// If there is none of that number.
+    pub fn control_plane(&mut self, number: usize) -> &mut Process {
+        &mut self.control_planes[number].process
+    }
+
     pub(crate) fn process(&mut self, kind: Kind) -> &mut Process {
         &mut match kind {
-            Kind::ControlPlane => self.control_plane.as_mut().expect("it was started"),
+            Kind::ControlPlane => &mut self.control_planes[0],
             Kind::Router(number) => &mut self.routers[number],
             Kind::Deliverer(number) => &mut self.deliverers[number],
         }
@@ -151,7 +171,7 @@ impl Servers {
 
     pub(crate) fn url(&self, kind: Kind) -> String {
         let node = match kind {
-            Kind::ControlPlane => self.control_plane.as_ref().expect("it was started"),
+            Kind::ControlPlane => &self.control_planes[0],
             Kind::Router(number) => &self.routers[number],
             Kind::Deliverer(number) => &self.deliverers[number],
         };
@@ -163,28 +183,41 @@ impl Servers {
     }
 
     async fn build_gate(&mut self) {
-        let control_plane = self.control_plane.as_ref().expect("it was started");
-        let gate = Gate::to(control_plane.address).await;
+        let gate = Gate::to(self.control_planes[0].address).await;
         self.plan.gate = Some(format!("http://{}", gate.address()));
         self.gate = Some(gate);
     }
 
-    async fn migrate(&self) {
+    /// Runs `millrace migrate` of a program, with further arguments; gives what it printed.
+    ///
+    /// # Panics
+    /// If that fails; with its log.
+    pub async fn migrate(&self, program: &Path, arguments: &[&str]) -> String {
         let spec = Spec {
             name: "migrate".to_owned(),
-            arguments: vec!["migrate".to_owned()],
+            arguments: [&["migrate"], arguments].concat().into_iter().map(str::to_owned).collect(),
             environment: vec![variable("database.url", &self.plan.database_url)],
             admin: None,
+            program: Some(program.to_owned()),
         };
         let mut process = Process::spawn(spec, &self.plan.directory);
         let status = process.end().await;
         assert!(status.success(), "`millrace migrate` failed:\n{}", process.log());
+        process.output()
     }
 
-    async fn start_control_plane(&mut self) {
-        let node = self.plan.started(Kind::ControlPlane).await;
-        self.plan.control_plane = format!("http://{}", node.address);
-        self.control_plane = Some(node);
+    async fn start_control_planes(&mut self, count: usize) {
+        for _ in 0..count {
+            let node = self.plan.started(Kind::ControlPlane).await;
+            self.plan.control_plane = format!("http://{}", node.address);
+            self.control_planes.push(node);
+        }
+        if count > 1 {
+            let all = self.control_planes.iter().map(|node| node.address).collect();
+            let balancer = Gate::among(all).await;
+            self.plan.control_plane = format!("http://{}", balancer.address());
+            self.balancer = Some(balancer);
+        }
         let Identity { account_sid, auth_token, .. } = &self.plan.identity;
         let account = CreateAccountRequest {
             sid: account_sid.clone(),
@@ -224,6 +257,7 @@ impl Plan {
             arguments: vec![arguments.to_owned()],
             environment: self.environment(kind, address, admin),
             admin: Some(admin),
+            program: self.program.clone(),
         };
         Node { process: Process::spawn(spec, &self.directory), address }
     }

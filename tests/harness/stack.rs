@@ -1,6 +1,6 @@
 //! The whole product, up and running, and what tests do with it whichever way it runs.
 
-use std::{sync::Mutex, time::Duration};
+use std::{path::PathBuf, sync::Mutex, time::Duration};
 
 use millrace_proto::{
     internal::{
@@ -34,6 +34,8 @@ pub enum Mode {
 
 /// What differs from one test to another.
 pub struct Options {
+    /// Control-planes, on servers; of several, the others find whichever is there at one address.
+    pub control_planes: usize,
     /// Routers, on servers.
     pub routers: usize,
     /// Deliverers, on servers.
@@ -51,6 +53,8 @@ pub struct Options {
     pub queue_url: Option<String>,
     /// Whether there is a gate between deliverers and control-plane, on servers.
     pub gate: bool,
+    /// What all processes begin as, instead of the program under test, on servers.
+    pub program: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -63,6 +67,7 @@ impl Default for Options {
             ("delivery.backoff_cap", "2s"),
         ];
         Self {
+            control_planes: 1,
             routers: 1,
             deliverers: 1,
             settings,
@@ -71,6 +76,7 @@ impl Default for Options {
             redis: None,
             queue_url: None,
             gate: false,
+            program: None,
         }
     }
 }
@@ -298,6 +304,20 @@ impl Stack {
         assert_eq!(made.status, 201, "{made:?}");
         self.note(&made);
         self.settled().await;
+    }
+
+    /// Deletes a sink, and before it the subscriptions that use it.
+    ///
+    /// # Panics
+    /// If that is refused.
+    pub async fn delete_sink(&self, sink: &Sink) {
+        let rest = self.rest();
+        let listed = rest.get(&format!("/v1/Subscriptions?SinkSid={}", sink.sid)).await;
+        for subscription in listed.body["subscriptions"].as_array().expect("a list") {
+            let sid = subscription["sid"].as_str().expect("a SID");
+            assert_eq!(rest.delete(&format!("/v1/Subscriptions/{sid}")).await.status, 204);
+        }
+        assert_eq!(rest.delete(&format!("/v1/Sinks/{}", sink.sid)).await.status, 204);
     }
 
     /// A sink of `receiver` that gets [`TYPE`], unbatched.

@@ -1,6 +1,6 @@
-//! A gate on the way between two processes: shut, nothing passes, and nobody is told.
+//! A gate on the way between processes: shut, nothing passes, and nobody is told.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -26,11 +26,19 @@ impl Gate {
     /// # Panics
     /// If there is no port.
     pub async fn to(target: SocketAddr) -> Self {
+        Self::among(vec![target]).await
+    }
+
+    /// An open gate to several that do the same, on a port of its own: each connection goes to the next of them that takes it.
+    ///
+    /// # Panics
+    /// If there is no port.
+    pub async fn among(targets: Vec<SocketAddr>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("some port is free");
         let address = listener.local_addr().expect("a bound listener has an address");
         let (open, state) = watch::channel(true);
         let mut running = JoinSet::new();
-        running.spawn(accept_all(listener, target, state));
+        running.spawn(accept_all(listener, targets.into(), state));
         Self { address, open, _running: running }
     }
 
@@ -50,29 +58,47 @@ impl Gate {
     }
 }
 
-async fn accept_all(listener: TcpListener, target: SocketAddr, open: watch::Receiver<bool>) {
-    let mut connections = JoinSet::new();
+async fn accept_all(
+    listener: TcpListener,
+    targets: Arc<[SocketAddr]>,
+    open: watch::Receiver<bool>,
+) {
+    let (mut connections, mut first) = (JoinSet::new(), 0);
     while let Ok((near, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
-        let open = open.clone();
+        let (open, targets) = (open.clone(), Arc::clone(&targets));
+        first += 1;
         // However it ends, both sides see it, which is all that a way can tell them.
-        connections.spawn(async move { connect(near, target, open).await.ok() });
+        connections.spawn(async move { connect(near, &targets, first, open).await.ok() });
     }
 }
 
 async fn connect(
     near: TcpStream,
-    target: SocketAddr,
+    targets: &[SocketAddr],
+    first: usize,
     mut open: watch::Receiver<bool>,
 ) -> io::Result<()> {
     passes(&mut open).await;
     let (near_in, near_out) = near.into_split();
-    let (far_in, far_out) = TcpStream::connect(target).await?.into_split();
+    let (far_in, far_out) = next(targets, first).await?.into_split();
     // Either direction that ends ends both: half-open connections are nothing that services keep.
     tokio::select! {
         ended = forward(near_in, far_out, open.clone()) => ended,
         ended = forward(far_in, near_out, open) => ended,
     }
+}
+
+/// A connection to one of `targets`, the one numbered `first` being asked first.
+async fn next(targets: &[SocketAddr], first: usize) -> io::Result<TcpStream> {
+    let mut refused = io::ErrorKind::NotFound.into();
+    for number in first..first + targets.len() {
+        match TcpStream::connect(targets[number % targets.len()]).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
 }
 
 async fn forward(

@@ -3,6 +3,8 @@
 //! The server is the one of `MILLRACE_TEST_POSTGRES_URL` (as `make test` sets it) or else one that this
 //! process starts in a temporary directory. Databases on it are the tests' own, so tests run side by side.
 
+mod dump;
+
 use std::{
     net::TcpListener,
     os::unix::process::CommandExt as _,

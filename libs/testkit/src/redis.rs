@@ -2,6 +2,7 @@
 //! one alone, one with a replica and a sentinel, a cluster.
 
 mod cluster;
+mod keys;
 mod replicated;
 mod tls;
 
