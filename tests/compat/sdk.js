@@ -112,8 +112,96 @@ async function errors(url, accountSid, authToken, events, sink) {
   await refused(400, 91007, () => events.sinks(sink.sid).remove());
 }
 
+async function subaccounts(url, client) {
+  const { accounts } = client.api.v2010;
+  const own = await accounts(client.accountSid).fetch();
+  assert.deepEqual([own.sid, own.ownerAccountSid, own.status], [client.accountSid, client.accountSid, "active"]);
+  const child = await accounts.create({ friendlyName: "child" });
+  assert.match(child.sid, /^AC[0-9a-f]{32}$/);
+  assert.deepEqual([child.ownerAccountSid, child.friendlyName, child.type], [own.sid, "child", "Full"]);
+  assert.ok(child.dateCreated instanceof Date && !Number.isNaN(child.dateCreated.getTime()));
+  const made = [child.sid];
+  for (let n = 0; n < 4; n += 1) made.push((await accounts.create({ friendlyName: `child ${n}` })).sid);
+  const all = [own.sid, ...made].sort();
+  for (const options of [{}, { pageSize: 2 }, { pageSize: 1000 }]) {
+    assert.deepEqual(sids(await accounts.list(options)), all);
+  }
+  assert.deepEqual(sids(await accounts.list({ friendlyName: "child 2" })), [made[3]]);
+  const second = await (await accounts.page({ pageSize: 2 })).nextPage();
+  assert.deepEqual(sids(second.instances), all.slice(2, 4));
+  assert.deepEqual(sids((await second.previousPage()).instances), all.slice(0, 2));
+  assert.equal((await accounts(child.sid).update({ friendlyName: "renamed" })).friendlyName, "renamed");
+  await refused(404, 20404, () => accounts("AC" + "9".repeat(32)).fetch());
+
+  const theirs = clientOf(url, child.sid, child.authToken);
+  assert.deepEqual(sids(await theirs.api.v2010.accounts.list()), [child.sid]);
+  for (const other of [own.sid, made[1]]) {
+    await refused(404, 20404, () => theirs.api.v2010.accounts(other).fetch());
+  }
+  await refused(403, 20006, () => theirs.api.v2010.accounts.create({ friendlyName: "grandchild" }));
+  await refused(403, 20006, () => theirs.api.v2010.accounts(child.sid).update({ status: "closed" }));
+  const sink = await theirs.events.v1.sinks.create({ description: "theirs", sinkConfiguration: WEBHOOK, sinkType: "webhook" });
+  await refused(404, 91001, () => client.events.v1.sinks(sink.sid).fetch());
+  return { theirs, sink, siblings: made.slice(1) };
+}
+
+async function keys(url, client, childSid) {
+  const ofChild = client.api.v2010.accounts(childSid);
+  const made = await ofChild.newKeys.create({ friendlyName: "first" });
+  assert.match(made.sid, /^SK[0-9a-f]{32}$/);
+  const byKey = twilio(made.sid, made.secret, { accountSid: childSid });
+  byKey.events.baseUrl = url;
+  byKey.api.baseUrl = url;
+  assert.equal((await byKey.events.v1.sinks.list()).length, 1);
+  await refused(403, 20006, () => byKey.api.v2010.accounts(childSid).fetch());
+  assert.equal((await ofChild.keys(made.sid).fetch()).friendlyName, "first");
+  assert.equal((await ofChild.keys(made.sid).update({ friendlyName: "last" })).friendlyName, "last");
+  const others = [];
+  for (let n = 0; n < 4; n += 1) others.push((await ofChild.newKeys.create({ friendlyName: `${n}` })).sid);
+  assert.deepEqual(sids(await ofChild.keys.list({ pageSize: 2 })), [made.sid, ...others]);
+  for (const sid of [made.sid, ...others]) assert.equal(await ofChild.keys(sid).remove(), true);
+  await refused(404, 20404, () => ofChild.keys(made.sid).fetch());
+  await refused(401, 20003, () => byKey.events.v1.sinks("DG" + "0".repeat(32)).fetch());
+}
+
+async function rotation(url, theirs, sink) {
+  const { secondaryAuthToken, authTokenPromotion } = theirs.accounts.v1;
+  await refused(404, 20404, () => authTokenPromotion().update());
+  await secondaryAuthToken().create();
+  assert.equal(await secondaryAuthToken().remove(), true);
+  const second = await secondaryAuthToken().create();
+  assert.equal(second.accountSid, theirs.accountSid);
+  await refused(409, 20409, () => secondaryAuthToken().create());
+  const bySecond = clientOf(url, theirs.accountSid, second.secondaryAuthToken);
+  for (const client of [theirs, bySecond]) assert.equal((await client.events.v1.sinks(sink.sid).fetch()).sid, sink.sid);
+  const promoted = await bySecond.accounts.v1.authTokenPromotion().update();
+  assert.equal(promoted.authToken, second.secondaryAuthToken);
+  assert.equal((await bySecond.events.v1.sinks(sink.sid).fetch()).sid, sink.sid);
+  await refused(401, 20003, () => theirs.events.v1.sinks(sink.sid).fetch());
+  return bySecond;
+}
+
+async function statuses(client, theirs, sink, siblings) {
+  const child = client.api.v2010.accounts(theirs.accountSid);
+  assert.equal((await child.update({ status: "suspended" })).status, "suspended");
+  await refused(403, 20005, () => theirs.events.v1.sinks(sink.sid).fetch());
+  assert.deepEqual(sids(await client.api.v2010.accounts.list({ status: "suspended" })), [theirs.accountSid]);
+  assert.equal((await child.update({ status: "active" })).status, "active");
+  assert.equal((await theirs.events.v1.sinks(sink.sid).fetch()).sid, sink.sid);
+  for (const sid of [theirs.accountSid, ...siblings]) {
+    assert.equal((await client.api.v2010.accounts(sid).update({ status: "closed" })).status, "closed");
+  }
+  await refused(403, 20005, () => theirs.events.v1.sinks(sink.sid).fetch());
+  await refused(403, 20005, () => child.update({ status: "active" }));
+  assert.deepEqual(sids(await client.api.v2010.accounts.list({ status: "active" })), [client.accountSid]);
+}
+
 async function main(url, accountSid, authToken) {
   const client = clientOf(url, accountSid, authToken);
+  const family = await subaccounts(url, client);
+  await keys(url, client, family.theirs.accountSid);
+  const theirs = await rotation(url, family.theirs, family.sink);
+  await statuses(client, theirs, family.sink, family.siblings);
   const events = client.events.v1;
   const sink = await sinks(events);
   await sinkPages(events, sink);
