@@ -32,7 +32,8 @@ pub(crate) fn settings(arguments: &[String], variables: &Variables, what: &str) 
 /// What a service starts with; the certificates that it mounts are files here.
 fn service(objects: &[Object], component: &str, directory: &Path) -> Started {
     let mut started = started(objects, "Deployment", component);
-    if let Some(file) = started.variables.get_mut("MILLRACE__QUEUE__TLS_CA") {
+    for name in ["MILLRACE__QUEUE__TLS_CA", "MILLRACE__TELEMETRY__OTLP__TLS_CA"] {
+        let Some(file) = started.variables.get_mut(name) else { continue };
         let (mount, name) = file.rsplit_once('/').expect("a path");
         let mounts = list(&started.container["volumeMounts"]);
         assert!(mounts.iter().any(|it| it["mountPath"] == mount), "{file} is not mounted");
@@ -81,6 +82,12 @@ fn the_binary_has_what_was_set() {
         assert_eq!(settings["queue"]["account_backlog_bytes"], 1_073_741_824_u64);
         assert_eq!(settings["shutdown"]["grace"], "40s");
         assert_eq!(settings["log"]["format"], "json");
+    }
+    for settings in [&router, &deliverer] {
+        assert_eq!(settings["telemetry"]["sample_ratio"], 0.05);
+        let otlp = &settings["telemetry"]["otlp"];
+        assert_eq!(otlp["endpoint"], "https://collector.example.com:4317");
+        assert_eq!(otlp["headers"], "***");
     }
     assert_eq!(control_plane["logs"]["dropped_bytes"], 200_000_000);
     assert_eq!(control_plane["control_plane"]["public_url"], "https://events.example.com");

@@ -71,6 +71,7 @@ fn of_user(variable: &str) -> &'static str {
         "MILLRACE__QUEUE__SENTINEL_PASSWORD" => "of-the-sentinels",
         "MILLRACE__DATABASE__URL" => "postgres://app:whole@postgres.example.com/app",
         "MILLRACE__QUEUE__URL" => "rediss://:whole@redis.example.com:6379",
+        "MILLRACE__TELEMETRY__OTLP__HEADERS" => "api-key=of-the-collector",
         "MILLRACE__INTERNAL__TOKEN" => "0123456789abcdefghijklmnop",
         "MILLRACE__SEAL__KEYS" => "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
         "MILLRACE__CONTROL_PLANE__PLATFORM_KEYS" => {

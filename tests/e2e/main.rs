@@ -18,5 +18,6 @@ mod shutdown;
 mod sink_tests;
 mod sink_types;
 mod status;
+mod traces;
 
 use millrace_tests::arrivals;

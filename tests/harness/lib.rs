@@ -16,6 +16,7 @@
 
 pub mod arrivals;
 mod binary;
+pub mod collector;
 mod embedded;
 mod events;
 mod identity;

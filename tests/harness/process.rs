@@ -206,6 +206,16 @@ impl Process {
         plain(&format!("http://{}/readyz", self.spec.admin?)).await
     }
 
+    /// What `/metrics` answers.
+    ///
+    /// # Panics
+    /// If that is nothing.
+    pub async fn metrics(&self) -> String {
+        let admin = self.spec.admin.expect("an admin address");
+        let answer = plain(&format!("http://{admin}/metrics")).await;
+        answer.filter(|(status, _)| *status == 200).expect("metrics").1
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.spec.name

@@ -52,6 +52,7 @@ pub(crate) struct Plan {
     database_url: String,
     pub(crate) redis_url: String,
     pub(crate) prefix: String,
+    collector: Option<String>,
     control_plane: String,
     /// Where deliverers find it, if that is not the same.
     gate: Option<String>,
@@ -79,6 +80,7 @@ pub(crate) async fn start(identity: &Identity, options: Options, directory: &Pat
         database_url: database.url().to_owned(),
         redis_url,
         prefix,
+        collector: options.collector,
         control_plane: String::new(),
         gate: None,
         directory: directory.to_owned(),
@@ -165,6 +167,15 @@ impl Servers {
             Kind::ControlPlane => &mut self.control_planes[0],
             Kind::Router(number) => &mut self.routers[number],
             Kind::Deliverer(number) => &mut self.deliverers[number],
+        }
+        .process
+    }
+
+    pub(crate) fn process_ref(&self, kind: Kind) -> &Process {
+        &match kind {
+            Kind::ControlPlane => self.control_plane.as_ref().expect("it was started"),
+            Kind::Router(number) => &self.routers[number],
+            Kind::Deliverer(number) => &self.deliverers[number],
         }
         .process
     }
@@ -272,8 +283,12 @@ impl Plan {
         let mut all = vec![
             variable("admin.listen", &admin.to_string()),
             variable("internal.token", &self.identity.internal_token),
-            variable("log.format", "pretty"),
+            variable("log.format", if self.collector.is_some() { "json" } else { "pretty" }),
         ];
+        if let Some(collector) = &self.collector {
+            all.push(variable("telemetry.otlp.endpoint", collector));
+            all.push(variable("telemetry.sample_ratio", "0"));
+        }
         all.push(variable("queue.url", &self.redis_url));
         all.push(variable("queue.prefix", &self.prefix));
         all.push(variable("queue.partitions", &partitions));

@@ -51,6 +51,8 @@ pub struct Options {
     pub redis: Option<redis::ServerOptions>,
     /// Where the queue is instead, such as in a cluster of the test's own, on servers.
     pub queue_url: Option<String>,
+    /// Where routers and deliverers send what is recorded of traces that a caller began, on servers; their logs are JSON then.
+    pub collector: Option<String>,
     /// Whether there is a gate between deliverers and control-plane, on servers.
     pub gate: bool,
     /// What all processes begin as, instead of the program under test, on servers.
@@ -75,6 +77,7 @@ impl Default for Options {
             database: None,
             redis: None,
             queue_url: None,
+            collector: None,
             gate: false,
             program: None,
         }
@@ -151,6 +154,17 @@ impl Stack {
         match &mut self.nodes {
             Nodes::Embedded { process, .. } => process,
             Nodes::Servers(servers) => servers.process(kind),
+        }
+    }
+
+    /// One of its processes, to be looked at.
+    ///
+    /// # Panics
+    /// If there is none of that number.
+    pub fn process_ref(&self, kind: Kind) -> &Process {
+        match &self.nodes {
+            Nodes::Embedded { process, .. } => process,
+            Nodes::Servers(servers) => servers.process_ref(kind),
         }
     }
 

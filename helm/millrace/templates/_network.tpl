@@ -62,6 +62,20 @@
     {{- include "millrace.peer" (dict "root" . "component" "control-plane") | nindent 4 }}
 {{- end -}}
 
+{{/* The collector of traces, if there is one. */}}
+{{- define "millrace.egressTelemetry" -}}
+{{- with .Values.telemetry.endpoint -}}
+{{- $url := urlParse . -}}
+{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
+- ports:
+    - {protocol: TCP, port: {{ int ($port | default (ternary 443 80 (eq $url.scheme "https"))) }}}
+  {{- with $.Values.networkPolicy.telemetry.to }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end -}}
+{{- end -}}
+
 {{/* The world without what is private, and what may be delivered to although it is. */}}
 {{- define "millrace.egressSinks" -}}
 {{- $network := .Values.networkPolicy -}}

@@ -28,6 +28,9 @@ capabilities:
 {{- if and $values.database.tls.caSecret (has .component (list "control-plane" "migrate")) -}}
 {{- $files = append $files (dict "name" "database-ca" "secret" $values.database.tls.caSecret "key" $values.database.tls.caKey) -}}
 {{- end -}}
+{{- if and $values.telemetry.endpoint $values.telemetry.tls.caSecret (has .component (list "router" "deliverer")) -}}
+{{- $files = append $files (dict "name" "telemetry-ca" "secret" $values.telemetry.tls.caSecret "key" $values.telemetry.tls.caKey) -}}
+{{- end -}}
 {{- toYaml (dict "files" $files) -}}
 {{- end -}}
 
@@ -129,6 +132,14 @@ priorityClassName: {{ . }}
           fieldPath: status.podIP
     - name: MILLRACE__DELIVERER__ADVERTISE
       value: {{ ternary "[$(POD_IP)]:8082" "$(POD_IP):8082" (eq $root.Values.ipFamily "IPv6") | quote }}
+    {{- end }}
+    {{- if and $root.Values.telemetry.endpoint (ne .component "control-plane") }}
+    - name: POD_NAME
+      valueFrom:
+        fieldRef:
+          fieldPath: metadata.name
+    - name: OTEL_RESOURCE_ATTRIBUTES
+      value: service.instance.id=$(POD_NAME),k8s.pod.name=$(POD_NAME),k8s.namespace.name={{ $root.Release.Namespace }}
     {{- end }}
     {{- with .values.extraEnv }}
     {{- toYaml . | nindent 4 }}

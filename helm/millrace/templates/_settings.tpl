@@ -30,6 +30,15 @@
 {{- $address := printf "http://%s-control-plane.%s.svc:8080" (include "millrace.fullname" $root) $root.Release.Namespace -}}
 {{- $settings = mustMerge (dict "control_plane" (dict "address" $address)) $settings -}}
 {{- end -}}
+{{- with $root.Values.telemetry -}}
+{{- if and .endpoint (ne $.component "control-plane") -}}
+{{- $telemetry := dict "sample_ratio" .sampleRatio "otlp__endpoint" .endpoint -}}
+{{- if .tls.caSecret -}}
+{{- $_ := set $telemetry "otlp__tls_ca" "/etc/millrace/telemetry-ca/ca.crt" -}}
+{{- end -}}
+{{- $_ := set $settings "telemetry" $telemetry -}}
+{{- end -}}
+{{- end -}}
 {{- if and $root.Values.redis.tls.enabled $root.Values.redis.tls.caSecret -}}
 {{- $_ := set $settings "queue" (dict "tls_ca" "/etc/millrace/redis-ca/ca.crt") -}}
 {{- end -}}

@@ -36,9 +36,10 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use metrics::{counter, histogram};
 use millrace_domain::{AccountSid, Partition, SinkSid, Timestamp};
 use millrace_proto::internal::BacklogState;
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::{sync::Mutex as AsyncMutex, time::Instant};
 
 use self::{
     cluster::Reads, failure::Failure, keys::Keys, link::Link, node::Terms, reports::Progress,
@@ -211,10 +212,24 @@ impl RedisQueue {
     }
 }
 
+/// Times a call, and counts it where the queue did not do it. What a caller had no right to is no failure of the queue.
+async fn timed<T>(
+    operation: &'static str,
+    call: impl Future<Output = Result<T>> + Send,
+) -> Result<T> {
+    let started = Instant::now();
+    let done = call.await;
+    histogram!("millrace_queue_seconds", "operation" => operation).record(started.elapsed());
+    if done.as_ref().is_err_and(|error| !matches!(error, crate::Error::Stale)) {
+        counter!("millrace_queue_errors_total", "operation" => operation).increment(1);
+    }
+    done
+}
+
 #[async_trait]
 impl Queue for RedisQueue {
     async fn append(&self, partition: Partition, chunk: Bytes) -> Result<EntryId> {
-        self.append_chunk(partition, chunk).await
+        timed("append", self.append_chunk(partition, chunk)).await
     }
 
     async fn append_new(
@@ -223,7 +238,7 @@ impl Queue for RedisQueue {
         chunk: MarkedChunk,
         keep: Duration,
     ) -> Result<Vec<usize>> {
-        self.append_unseen(partition, chunk, keep).await
+        timed("append_new", self.append_unseen(partition, chunk, keep)).await
     }
 
     async fn announce(&self, member: &Member, lease: Duration) -> Result<Vec<Member>> {
@@ -240,7 +255,7 @@ impl Queue for RedisQueue {
         token: Token,
         lease: Duration,
     ) -> Result<Vec<Ownership>> {
-        self.acquire_leases(partitions, token, lease).await
+        timed("acquire", self.acquire_leases(partitions, token, lease)).await
     }
 
     async fn renew(
@@ -249,11 +264,11 @@ impl Queue for RedisQueue {
         token: Token,
         lease: Duration,
     ) -> Result<(Vec<Ownership>, Timestamp)> {
-        self.renew_leases(partitions, token, lease).await
+        timed("renew", self.renew_leases(partitions, token, lease)).await
     }
 
     async fn release(&self, partitions: &[Partition], token: Token) -> Result<()> {
-        self.release_leases(partitions, token).await
+        timed("release", self.release_leases(partitions, token)).await
     }
 
     async fn inherit(&self, partition: Partition) -> Result<Inheritance> {
@@ -261,7 +276,7 @@ impl Queue for RedisQueue {
     }
 
     async fn note(&self, partition: Partition, token: Token, notes: &[(Place, u32)]) -> Result<()> {
-        self.note_places(partition, token, notes).await
+        timed("note", self.note_places(partition, token, notes)).await
     }
 
     async fn owner_of(&self, partition: Partition) -> Result<Option<String>> {
@@ -286,7 +301,7 @@ impl Queue for RedisQueue {
         token: Token,
         settlement: &Settlement,
     ) -> Result<Settled> {
-        self.settle_in(partition, token, settlement).await
+        timed("settle", self.settle_in(partition, token, settlement)).await
     }
 
     async fn backlogs(&self, partition: Partition) -> Result<Vec<(SinkSid, BacklogState)>> {
@@ -300,7 +315,7 @@ impl Queue for RedisQueue {
         class: Class,
         query: ParkedQuery<'_>,
     ) -> Result<Vec<ParkedChunk>> {
-        self.parked_chunks(partition, sink, class, query).await
+        timed("parked", self.parked_chunks(partition, sink, class, query)).await
     }
 
     async fn first_parked(
@@ -333,7 +348,7 @@ impl Queue for RedisQueue {
     }
 
     async fn acknowledge(&self, kind: ReportKind, reports: &[(Partition, EntryId)]) -> Result<()> {
-        self.remove_reports(kind, reports).await
+        timed("acknowledge", self.remove_reports(kind, reports)).await
     }
 
     async fn depth(&self) -> Result<u64> {

@@ -6,6 +6,7 @@
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use metrics::{counter, histogram};
 use millrace_domain::{
     Account, AccountSid, AccountUpdate, ApiKey, ApiKeySid, ConfigVersion, SecondaryAuthToken, Sink,
     SinkSid, SinkStatus, SinkUpdate, SubscribedEvent, Subscription, SubscriptionSid,
@@ -116,12 +117,17 @@ pub(crate) async fn within<T>(
     operation: &'static str,
     work: impl Future<Output = Result<T, Fault>> + Send,
 ) -> Result<T> {
-    match time::timeout(limit, work).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(Fault::Answer(error))) => Err(error),
-        Ok(Err(Fault::Database(source))) => Err(Error::Unavailable { operation, source }),
-        Err(late) => Err(Error::Unavailable { operation, source: late.into() }),
-    }
+    let started = time::Instant::now();
+    let done = time::timeout(limit, work).await;
+    histogram!("millrace_database_seconds", "operation" => operation).record(started.elapsed());
+    let source = match done {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(Fault::Answer(error))) => return Err(error),
+        Ok(Err(Fault::Database(source))) => source,
+        Err(late) => late.into(),
+    };
+    counter!("millrace_database_errors_total").increment(1);
+    Err(Error::Unavailable { operation, source })
 }
 
 #[async_trait]

@@ -25,6 +25,7 @@ mod grpc;
 mod health;
 mod history;
 mod logs;
+mod metrics;
 pub mod operations;
 mod paging;
 mod quarantine;
@@ -219,7 +220,8 @@ pub fn with_fallback(routes: Router) -> Router {
 /// A wrong setting, before a port is bound; an address that is taken; a task that failed.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     settings.validate()?;
-    let metrics = telemetry::init(&settings.log)?;
+    let metrics = telemetry::init(&settings.log)?.metrics;
+    telemetry::describe(metrics::ALL);
     let process = Process::default();
     let (store, logs) = open(&settings).await?;
     let queue = QueueHandle::connecting(&settings.queue, &process.tasks)?;

@@ -10,7 +10,7 @@ use millrace_runtime::{
     sections::{
         ControlPlaneSettings, InternalSettings, QueueSettings, ShutdownSettings, SinksSettings,
     },
-    telemetry::LogSettings,
+    telemetry::{LogSettings, TelemetrySettings},
 };
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,8 @@ pub struct Settings {
     pub admin: AdminSettings,
     /// Logs.
     pub log: LogSettings,
+    /// Traces.
+    pub telemetry: TelemetrySettings,
     /// How the process ends.
     pub shutdown: ShutdownSettings,
 }
@@ -207,6 +209,7 @@ impl Settings {
     pub fn check(&self) -> anyhow::Result<()> {
         self.queue.check()?;
         self.internal.check()?;
+        self.telemetry.check()?;
         self.sinks.check()?;
         let renew = self.deliverer.renew;
         anyhow::ensure!(

@@ -55,6 +55,11 @@ impl Cursor {
         }
     }
 
+    /// The oldest entry that is taken and not settled.
+    pub(crate) fn oldest(&self) -> Option<EntryId> {
+        self.lock().open.iter().min().copied()
+    }
+
     /// Starts from the beginning.
     pub(crate) fn rewind(&self) {
         let state = &mut *self.lock();

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use millrace_domain::{Partition, SinkSid, Timestamp};
-use millrace_queue::{Class, RedisQueue};
+use millrace_queue::{Class, EntryId, RedisQueue};
 use millrace_runtime::CancellationToken;
 use tokio::time::{Instant, sleep};
 
@@ -47,25 +47,38 @@ async fn keep_measuring(cx: &Context, tenures: &Tenures) {
 }
 
 fn set(cx: &Context, held: &[Arc<Tenure>], oldest: Option<Timestamp>) {
-    let (mut lanes, mut open, mut events, mut bytes) = (0, 0, 0, 0);
+    let (mut lanes, mut events, mut bytes) = (0, 0, 0);
+    let (mut closed, mut open, mut half_open) = (0, 0, 0);
+    let now = cx.clock.now();
     for tenure in held {
         lanes += tenure.lanes();
-        open += tenure.breakers().values().filter(|state| state.open.is_some()).count();
+        let states = tenure.breakers();
+        closed += tenure.lanes_but(|sink| states.get(sink).is_some_and(|it| it.open.is_some()));
+        for breaker in states.values().filter_map(|state| state.open) {
+            *(if breaker.next_probe <= now { &mut half_open } else { &mut open }) += 1;
+        }
         let (parked, parked_bytes) = tenure.tally.total();
         (events, bytes) = (events + parked, bytes + parked_bytes);
     }
     let oldest = oldest.filter(|_| events > 0);
-    let age = oldest.map_or(0.0, |oldest| cx.clock.now().since(oldest).as_secs_f64());
+    let age = |since: Option<Timestamp>| since.map_or(0.0, |it| now.since(it).as_secs_f64());
+    let unsettled = held.iter().filter_map(|tenure| tenure.cursor.oldest()).min();
+    let (chunks, open_bytes) = cx.unsettled.open();
     let gauges = [
         ("millrace_partitions", held.len() as f64),
         ("millrace_lanes", lanes as f64),
-        ("millrace_breakers_open", open as f64),
         ("millrace_backlog_events", events as f64),
         ("millrace_backlog_bytes", bytes as f64),
-        ("millrace_backlog_oldest_seconds", age),
+        ("millrace_backlog_oldest_seconds", age(oldest)),
+        ("millrace_unsettled_chunks", chunks as f64),
+        ("millrace_unsettled_bytes", open_bytes as f64),
+        ("millrace_oldest_unsettled_seconds", age(unsettled.map(EntryId::accepted))),
     ];
     for (name, value) in gauges {
         metrics::gauge!(name).set(value);
+    }
+    for (state, count) in [("closed", closed), ("open", open), ("half_open", half_open)] {
+        metrics::gauge!("millrace_breakers", "state" => state).set(f64::from(count));
     }
 }
 

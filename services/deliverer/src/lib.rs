@@ -9,9 +9,11 @@
 //! | who may send next? | `budget` |
 //! | what waits, and where? | `backlog` |
 //! | who has as much waiting as it may? | `quota` |
+//! | what is told of an attempt in its trace? | `trace` |
 //! | does a sink take events at all? | `trial` |
 //! | what did the last owner die of, if it did? | `probation`, `living` |
 //! | how does a sink do? | `status`, `gauges` |
+//! | what is counted? | `metrics` |
 //!
 //! The invariant: **a chunk leaves `ready` only when every (event, sink) in it is delivered, parked, quarantined or
 //! dropped with a report.** A retry is always a durable park, never a timer that holds the event.
@@ -57,6 +59,7 @@ mod intake;
 mod lane;
 mod ledger;
 mod living;
+mod metrics;
 mod ownership;
 mod parcel;
 mod parking;
@@ -69,6 +72,7 @@ mod standing;
 mod status;
 mod tally;
 mod tenure;
+mod trace;
 mod trial;
 
 pub use config::Settings;
@@ -167,7 +171,10 @@ pub async fn build_with(
 /// Settings, Redis or ports that cannot be used; a task that failed.
 pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
     settings.validate()?;
-    let metrics = telemetry::init(&settings.log)?;
+    let telemetry =
+        telemetry::init(&settings.log)?.with_traces(&settings.telemetry, "millrace-deliverer")?;
+    telemetry::describe(metrics::ALL);
+    ::metrics::gauge!("millrace_partitions_configured").set(f64::from(settings.queue.partitions));
     let process = Process::default();
     let (client, watch) = Client::new(
         millrace_watch::connect(&settings.control_plane.address)?,
@@ -187,7 +194,8 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
         ..RedisOptions::default()
     });
     process.readiness.set("queue", false);
-    process.serve("admin", admin_listener, admin::routes(process.readiness.clone(), metrics))?;
+    let admin_routes = admin::routes(process.readiness.clone(), telemetry.metrics.clone());
+    process.serve("admin", admin_listener, admin_routes)?;
     process.tasks.spawn("watch-configuration", |stopping| async move {
         client.run(stopping.cancelled_owned()).await;
         Ok(())
@@ -207,7 +215,9 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
     .await?;
     process.serve("gRPC", listener, service.routes.merge(standard))?;
     // The deliverer drains within `shutdown.grace`; what settles after that needs a moment more.
-    process.run(settings.shutdown.grace * 2).await
+    let ended = process.run(settings.shutdown.grace * 2).await;
+    telemetry.flush().await;
+    ended
 }
 
 fn owner(settings: &Settings, id: Uuid, cx: &Arc<Context>, tenures: &Arc<Tenures>) -> Owner {

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{context::Context, tenure::Tenure};
+use crate::{context::Context, metrics, tenure::Tenure};
 
 /// How soon to ask again for partitions that are still another's.
 const ACQUIRE_AGAIN: Duration = Duration::from_millis(250);
@@ -204,7 +204,7 @@ impl Owner {
         }
         taken.sort_unstable();
         if !taken.is_empty() {
-            metrics::counter!("millrace_partitions_taken_total").increment(taken.len() as u64);
+            metrics::partitions("taken", taken.len());
             tracing::info!(partitions = ?taken, "owns partitions");
         }
         match first_error {
@@ -270,14 +270,15 @@ impl Owner {
 
     async fn end(&self, tenure: &Tenure) {
         tenure.drain(self.grace).await;
-        if !tenure.aborted.is_cancelled()
-            && let Err(error) = self.cx.queue.release(&[tenure.partition], tenure.token).await
-        {
-            tracing::warn!(
-                partition = tenure.partition.0,
-                error = &error as &dyn std::error::Error,
-                "cannot release a partition: its lease ends by itself"
-            );
+        if !tenure.aborted.is_cancelled() {
+            match self.cx.queue.release(&[tenure.partition], tenure.token).await {
+                Ok(()) => metrics::partitions("released", 1),
+                Err(error) => tracing::warn!(
+                    partition = tenure.partition.0,
+                    error = &error as &dyn std::error::Error,
+                    "cannot release a partition: its lease ends by itself"
+                ),
+            }
         }
         self.tenures.remove(tenure);
     }
@@ -292,6 +293,7 @@ impl Owner {
 
     fn lose(&self, tenure: &Tenure, why: &str) {
         if !tenure.aborted.is_cancelled() {
+            metrics::partitions("lost", 1);
             tracing::warn!(partition = tenure.partition.0, "gives a partition up: {why}");
         }
         tenure.abort();

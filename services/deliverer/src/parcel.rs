@@ -126,6 +126,11 @@ impl Parcel {
         &self.event.r#type
     }
 
+    /// Trace context of its publish; empty: none.
+    pub(crate) fn traceparent(&self) -> &str {
+        &self.event.traceparent
+    }
+
     /// What the driver gets.
     pub(crate) fn delivery(&self) -> Delivery {
         Delivery {

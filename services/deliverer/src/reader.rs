@@ -71,7 +71,9 @@ async fn read_all(cx: &Context, tenures: &Tenures) {
 
 /// Tells how long what was read had waited.
 fn measure_lag(cx: &Context, entries: &[(Partition, Entry)]) {
-    let lag = lag_of(entries, cx.clock.now());
+    let now = cx.clock.now();
+    entries.iter().for_each(|(_, entry)| crate::metrics::read(now.since(entry.id.accepted())));
+    let lag = lag_of(entries, now);
     metrics::gauge!("millrace_read_lag_seconds").set(lag.as_secs_f64());
 }
 

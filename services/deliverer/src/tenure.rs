@@ -240,6 +240,12 @@ impl Tenure {
         lock(&self.lanes).get(&sink).cloned()
     }
 
+    /// How many sinks have a lane and are not of those.
+    pub(crate) fn lanes_but(&self, those: impl Fn(&SinkSid) -> bool) -> u32 {
+        let lanes = lock(&self.lanes);
+        u32::try_from(lanes.keys().filter(|sink| !those(sink)).count()).unwrap_or(u32::MAX)
+    }
+
     /// How many sinks have a lane.
     pub(crate) fn lanes(&self) -> usize {
         lock(&self.lanes).len()

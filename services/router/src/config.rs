@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use millrace_queue::redis::check_url;
 use millrace_runtime::{
     sections::{ControlPlaneSettings, InternalSettings, QueueSettings, ShutdownSettings},
-    telemetry::LogSettings,
+    telemetry::{LogSettings, TelemetrySettings},
 };
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,8 @@ pub struct Settings {
     pub admin: AdminSettings,
     /// Logs.
     pub log: LogSettings,
+    /// Traces.
+    pub telemetry: TelemetrySettings,
     /// How the process ends.
     pub shutdown: ShutdownSettings,
 }
@@ -95,6 +97,7 @@ impl Settings {
     pub fn check(&self) -> anyhow::Result<()> {
         self.queue.check()?;
         self.internal.check()?;
+        self.telemetry.check()?;
         let wait = Duration::from_millis(100)..=Duration::from_secs(60);
         let bounds = [
             (

@@ -28,6 +28,7 @@ use crate::{
     metrics,
     publish::{Batch, EVENTS_MAX, Opened, Outcome, PUBLISH_MAX_BYTES, PublishResult, Publisher},
     status::Problem,
+    trace,
 };
 
 mod stream;
@@ -74,7 +75,10 @@ impl Service<axum::extract::Request> for Front {
         async move {
             if request.uri().path().ends_with(PUBLISH) {
                 match publisher.open(request.headers()).await {
-                    Ok(opened) => drop(request.extensions_mut().insert(Arc::new(opened))),
+                    Ok(mut opened) => {
+                        opened.trace(&trace::GRPC);
+                        request.extensions_mut().insert(Arc::new(opened));
+                    }
                     Err(problem) => return Ok(Status::from(problem).into_http()),
                 }
             }
@@ -105,9 +109,12 @@ impl PublishService for Grpc {
         let request = request.into_inner();
         check_limits(request.events.len(), &request)?;
         let mut batch = self.publisher.batch(&opened, "account_sid", request.deduplicate);
+        let traced = opened.enter();
         request.events.iter().for_each(|event| add(&mut batch, event));
+        drop(traced);
         let results = self.publisher.publish(batch, charge).await;
         metrics::published("grpc", &results, started.elapsed());
+        trace::tell(opened.span(), &results);
         Ok(Response::new(PublishResponse { results: results.into_iter().map(wire).collect() }))
     }
 

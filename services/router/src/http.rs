@@ -22,6 +22,7 @@ use crate::{
     metrics,
     publish::{Batch, EVENTS_MAX, Outcome, PublishResult, Publisher},
     status::{Problem, retry_later},
+    trace,
 };
 
 mod binary;
@@ -49,7 +50,10 @@ async fn events(
 ) -> Result<Response, Problem> {
     let started = Instant::now();
     let opened = match publisher.open(&headers).await {
-        Ok(opened) => opened,
+        Ok(mut opened) => {
+            opened.trace(&trace::HTTP);
+            opened
+        }
         Err(problem) => {
             // Who may publish is to read when to come back.
             if problem.come_back().is_some() {
@@ -62,10 +66,17 @@ async fn events(
     let deduplicate = deduplicate(query.as_deref())?;
     let body = body::read(&headers, body, &charge).await?;
     let mut batch = publisher.batch(&opened, "accountsid", deduplicate);
+    let traced = opened.enter();
     mode.gather(&headers, &body, &mut batch)?;
+    drop(traced);
     let results = publisher.publish(batch, charge).await;
     metrics::published("http", &results, started.elapsed());
-    Ok(answer(&results))
+    trace::tell(opened.span(), &results);
+    let answer = answer(&results);
+    if let Some(span) = opened.span() {
+        span.set("http.response.status_code", i64::from(answer.status().as_u16()));
+    }
+    Ok(answer)
 }
 
 /// Whether the query asks that events be left out that are known; other parameters are not ours.

@@ -26,6 +26,7 @@ mod publish;
 mod room;
 mod route;
 mod status;
+mod trace;
 mod validate;
 mod writer;
 
@@ -77,12 +78,14 @@ pub fn build(
 /// Wrong settings, a port that is taken, a Redis that must not be used, a task that failed.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     settings.validate()?;
-    let metrics = telemetry::init(&settings.log)?;
+    let telemetry =
+        telemetry::init(&settings.log)?.with_traces(&settings.telemetry, "millrace-router")?;
+    telemetry::describe(metrics::ALL);
     let listener = server::bind(&settings.router.listen).await?;
     let admin_listener = server::bind(&settings.admin.listen).await?;
     let process = Process::default();
     process.readiness.set("queue", false);
-    let admin_routes = admin::routes(process.readiness.clone(), metrics);
+    let admin_routes = admin::routes(process.readiness.clone(), telemetry.metrics.clone());
     process.serve("admin", admin_listener, admin_routes)?;
     let channel = millrace_watch::connect(&settings.control_plane.address)?;
     let token = settings.internal.token.reveal();
@@ -106,7 +109,9 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         standard_routes(service.grpc_services, DESCRIPTORS, &process.readiness, &process.tasks)
             .await?;
     process.serve("publishing", listener, service.routes.merge(standard))?;
-    process.run(settings.shutdown.grace).await
+    let ended = process.run(settings.shutdown.grace).await;
+    telemetry.flush().await;
+    ended
 }
 
 fn follow_configuration(watch: &Watch, process: &Process) {

@@ -4,8 +4,57 @@ use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
 use millrace_queue::Pressure;
+use millrace_runtime::telemetry::Metric;
 
 use crate::publish::{Outcome, PublishResult};
+
+const FACES: (&str, &[&str]) = ("face", &["grpc", "http", "stream"]);
+const OPERATIONS: (&str, &[&str]) = ("operation", &["append", "append_new"]);
+
+/// All of them; `docs/metrics.md` says more.
+pub(crate) const ALL: &[Metric] = &[
+    Metric::counter("millrace_published_events_total", "Events, by what became of them").by(&[(
+        "result",
+        &[
+            "accepted",
+            "duplicate",
+            "invalid_argument",
+            "not_found",
+            "permission_denied",
+            "too_large",
+            "resource_exhausted",
+            "unavailable",
+        ],
+    )]),
+    Metric::counter("millrace_unmatched_events_total", "Accepted events that nobody subscribes to"),
+    Metric::counter("millrace_refused_publishes_total", "Requests that were refused as a whole")
+        .by(&[("reason", &["pressure", "in_flight", "unavailable", "unauthenticated"])]),
+    Metric::counter(
+        "millrace_full_account_events_total",
+        "Events refused since their account has as much waiting as it may",
+    ),
+    Metric::histogram("millrace_publish_seconds", "How long publishes took").by(&[FACES]),
+    Metric::histogram("millrace_publish_events", "How many events publishes had").by(&[FACES]),
+    Metric::counter("millrace_unfit_events_total", "Events whose data does not fit their schema")
+        .by(&[("mode", &[]), ("schema", &[])]),
+    Metric::gauge("millrace_compiled_schemas", "Schemas that are kept compiled"),
+    Metric::gauge("millrace_compiled_schema_bytes", "About how large these are"),
+    Metric::counter("millrace_uncompiled_schemas_total", "Schemas that cannot be compiled"),
+    Metric::histogram("millrace_append_seconds", "How long writes of the queue took"),
+    Metric::histogram("millrace_chunk_events", "How many events chunks had"),
+    Metric::histogram("millrace_chunk_bytes", "How large chunks were"),
+    Metric::gauge("millrace_queue_used_bytes", "Memory of the queue that is taken"),
+    Metric::gauge("millrace_queue_max_bytes", "Memory of the queue that may be; 0: without end"),
+    Metric::gauge("millrace_queue_pressed", "1 while publishes are refused for it"),
+    Metric::gauge("millrace_full_accounts", "Accounts whose publishes are refused alone"),
+    Metric::gauge("millrace_publish_streams", "Streams of batches that are open"),
+    Metric::histogram("millrace_queue_seconds", "How long calls of the queue took")
+        .by(&[OPERATIONS]),
+    Metric::counter("millrace_queue_errors_total", "Calls that the queue did not do")
+        .by(&[OPERATIONS]),
+    Metric::counter("millrace_trace_spans_total", "Spans, by what became of them")
+        .by(&[("result", &["exported", "failed", "dropped"])]),
+];
 
 /// Counts the results of a publish, and how long it took on `face`.
 pub(crate) fn published(face: &'static str, results: &[PublishResult], took: Duration) {

@@ -14,7 +14,10 @@ use millrace_domain::{
     event::{ACCOUNT_EXTENSION, CloudEvent},
 };
 use millrace_proto::internal::ChunkEvent;
-use millrace_runtime::clock;
+use millrace_runtime::{
+    clock,
+    telemetry::traces::{self, Span},
+};
 use millrace_watch::{Configuration, Watch};
 use uuid::Uuid;
 
@@ -25,6 +28,7 @@ use crate::{
     room::Room,
     route::{Origin, Routed, is_traceparent},
     status::Problem,
+    trace,
     validate::Validators,
     writer::{Exceptions, Parcel, Unwritten, Writers},
 };
@@ -91,8 +95,31 @@ pub(crate) struct Credentials {
 pub(crate) struct Opened {
     configuration: Arc<Configuration>,
     caller: Caller,
+    /// What its events are traced by, unless they say otherwise.
     traceparent: String,
     now: String,
+    /// Recorded, if its trace is sampled.
+    span: Option<Span>,
+}
+
+impl Opened {
+    /// Begins the span of the request, on the face where it came in: what is refused before has none.
+    pub(crate) fn trace(&mut self, face: &trace::Face) {
+        self.span = trace::begin(face, &self.traceparent);
+        if let Some(span) = &self.span {
+            self.traceparent = span.traceparent();
+        }
+    }
+
+    /// Makes what is logged on this thread part of the request's trace, until that is dropped.
+    pub(crate) fn enter(&self) -> Option<impl Drop + use<>> {
+        self.span.as_ref().map(Span::enter)
+    }
+
+    /// The span of the request, if it is recorded.
+    pub(crate) fn span(&self) -> Option<&Span> {
+        self.span.as_ref()
+    }
 }
 
 impl Publisher {
@@ -147,7 +174,8 @@ impl Publisher {
         })?;
         let caller = auth::caller(&configuration, credentials.authorization.as_deref())?;
         let now = Timestamp::from_millis(clock::now_millis()).to_rfc3339_millis();
-        Ok(Opened { configuration, caller, traceparent: credentials.traceparent.clone(), now })
+        let traceparent = credentials.traceparent.clone();
+        Ok(Opened { configuration, caller, traceparent, now, span: None })
     }
 
     /// Whether the queue has room.
@@ -157,7 +185,8 @@ impl Publisher {
 
     /// Writes what was gathered, and tells what became of each event, in order.
     pub(crate) async fn publish(&self, batch: Batch<'_>, charge: Charge) -> Vec<PublishResult> {
-        let Batch { mut results, parcels, origin, mut twice, .. } = batch;
+        // Spans of single events end when what became of them is known.
+        let Batch { mut results, parcels, origin, mut twice, spans: _spans, .. } = batch;
         let config_seq = origin.configuration.version().seq;
         let writing = parcels.into_iter().map(|Gathered { partition, events, places }| {
             let parcel = Parcel { events, config_seq, charge: charge.clone() };
@@ -217,6 +246,7 @@ impl Publisher {
             results: Vec::new(),
             parcels: Vec::new(),
             twice: HashMap::new(),
+            spans: Vec::new(),
         }
     }
 }
@@ -233,6 +263,8 @@ pub(crate) struct Batch<'a> {
     /// Results of events that are written twice, to the homes of an account and of its parent, and how many of the writes
     /// said that the event was known.
     twice: HashMap<usize, u8>,
+    /// Those of events that are of traces of their own.
+    spans: Vec<Span>,
 }
 
 /// The events of one partition, and which results are theirs.
@@ -262,7 +294,11 @@ impl Batch<'_> {
             Ok(routed) if self.is_full(&routed) => {
                 self.refuse(id, full(self.origin.account_field, routed.account));
             }
-            Ok(Routed { account, sinks, event, rolled_up }) => {
+            Ok(mut routed) => {
+                if traces::are_on() {
+                    self.spans.extend(trace::of_event(&mut routed, self.origin.traceparent));
+                }
+                let Routed { account, sinks, event, rolled_up } = routed;
                 // An id of ours is new.
                 let marks = self.deduplicate && !given.is_empty();
                 if event.is_some() && rolled_up.is_some() {

@@ -11,7 +11,7 @@ use super::{
     run::{EXPIRY_INTERVAL, Runner},
     send::drop_expired,
 };
-use crate::{clock::PUT_OFF_MAX, parcel::Parcel, probation::Vetted};
+use crate::{clock::PUT_OFF_MAX, metrics, parcel::Parcel, probation::Vetted, trace};
 
 /// Parked chunks that are loaded at once.
 const LOAD_CHUNKS: usize = 2;
@@ -218,7 +218,8 @@ fn others_go_first() -> Error {
 }
 
 fn give_up(parcel: Parcel, reason: DropReason) {
-    metrics::counter!("millrace_dropped_events_total", "reason" => "gone").increment(1);
+    metrics::dropped("gone");
+    trace::dropped(&parcel, "gone");
     parcel.give_up(reason, 0);
 }
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::run::Runner;
 
-use crate::parcel::Parcel;
+use crate::{metrics, parcel::Parcel};
 
 /// How often at most a sink's refusals are logged.
 const TELL_INTERVAL: Duration = Duration::from_secs(60);
@@ -89,9 +89,7 @@ impl Runner {
         for (parcel, outcome) in parcels.into_iter().zip(outcomes) {
             match outcome {
                 Outcome::Delivered => {
-                    metrics::counter!("millrace_delivered_events_total").increment(1);
-                    metrics::histogram!("millrace_delivery_seconds")
-                        .record(now.since(parcel.accepted).as_secs_f64());
+                    metrics::delivered(now.since(parcel.accepted));
                     parcel.delivered();
                 }
                 Outcome::Discard { reason } => {
@@ -101,8 +99,7 @@ impl Runner {
                         }
                         _ => (DropReason::Rejected, "rejected"),
                     };
-                    metrics::counter!("millrace_dropped_events_total", "reason" => label)
-                        .increment(1);
+                    metrics::dropped(label);
                     parcel.give_up(why, reason.code());
                 }
                 // Waits for the sink: dropped, the parcel is parked.

@@ -9,6 +9,8 @@ use std::sync::{
 use millrace_domain::{SinkType, Timestamp, outcome::Outcome};
 use millrace_sinks::Attempt;
 
+use crate::metrics;
+
 /// How much time one slot counts, in milliseconds.
 const SLOT_MS: i64 = 5_000;
 /// Slots that rates are taken over: a minute.
@@ -81,9 +83,7 @@ impl Pulse {
                 }
             }
         }
-        let sink_type = sink_type.as_str();
-        metrics::counter!("millrace_attempts_total", "outcome" => worst, "sink_type" => sink_type)
-            .increment(1);
+        metrics::attempted(sink_type, worst, attempt.outcomes.len(), attempt.duration);
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.count(now, delivered, failed);
         if let Some(reason) = reason {

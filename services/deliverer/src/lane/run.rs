@@ -12,6 +12,7 @@ use millrace_domain::{
     outcome::Outcome,
 };
 use millrace_queue::ParkedId;
+use millrace_runtime::telemetry::traces::Span;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},
@@ -196,11 +197,12 @@ impl Runner {
 
     /// Accounts for a request that ended. `None`: it panicked, which parked its parcels.
     fn finish(&mut self, done: Option<Done>) {
-        let Some(Done { request, attempt }) = done else {
+        let Some(Done { request, attempt, span }) = done else {
             tracing::error!(sink.sid = %self.lane.sink, "an attempt ended in a panic: its events are parked");
             self.breaker.failed(self.tenure.cx.clock.now(), fastrand::f64(), None, true);
             return self.tenure.remember(self.lane.sink, self.breaker.state());
         };
+        let _in_trace = span.as_ref().map(Span::enter);
         let Request { parcels, spec, started, probe, drains } = request;
         self.congestion.heard(attempt.duration);
         if drains.is_some() {

@@ -11,7 +11,9 @@ use super::{batch::Batch, run::Runner};
 use crate::{
     attempt::{self, Request},
     budget::Place,
+    metrics,
     parcel::Parcel,
+    trace,
 };
 
 /// When to look again whether the lease was renewed.
@@ -158,6 +160,7 @@ impl Runner {
 }
 
 pub(super) fn drop_expired(parcel: Parcel) {
-    metrics::counter!("millrace_dropped_events_total", "reason" => "expired").increment(1);
+    metrics::dropped("expired");
+    trace::dropped(&parcel, "expired");
     parcel.give_up(DropReason::Expired, 0);
 }

@@ -22,6 +22,7 @@ use crate::{
     metrics,
     publish::{Credentials, EVENTS_MAX, PublishResult, Publisher},
     status::Problem,
+    trace,
 };
 
 /// Most batches of one stream that are in work, or done and not read.
@@ -163,12 +164,17 @@ impl Batches {
         request: &PublishStreamRequest,
         charge: Charge,
     ) -> Result<Vec<PublishResult>, Problem> {
-        let opened = self.publisher.authorize(&self.credentials)?;
+        let mut opened = self.publisher.authorize(&self.credentials)?;
         self.publisher.check_room()?;
         check_limits(request.events.len(), request)?;
+        opened.trace(&trace::STREAM);
         let mut batch = self.publisher.batch(&opened, "account_sid", request.deduplicate);
+        let traced = opened.enter();
         request.events.iter().for_each(|event| add(&mut batch, event));
-        Ok(self.publisher.publish(batch, charge).await)
+        drop(traced);
+        let results = self.publisher.publish(batch, charge).await;
+        trace::tell(opened.span(), &results);
+        Ok(results)
     }
 }
 
