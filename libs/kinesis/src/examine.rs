@@ -6,7 +6,6 @@ use aws_sdk_kinesis::{
     config::Builder,
     types::{ShardFilter, ShardFilterType},
 };
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use millrace_domain::outcome::Reason;
 use millrace_sinks::{Attempt, Delivery, Examination, SinkSpec, Step};
 use tokio::time::{Instant, timeout};
@@ -15,7 +14,7 @@ use crate::{
     Kinesis,
     roles::{Asked, Refused, Session},
     target::Target,
-    verdict::{Verdict, in_full},
+    verdict::{Verdict, said},
 };
 
 impl Kinesis {
@@ -76,10 +75,7 @@ impl Kinesis {
                 let more = if answer.next_token().is_some() { " at least" } else { "" };
                 Ok(format!("{}{more} open", answer.shards().len()))
             }
-            Ok(Err(error)) => Err(wrong(match error.code() {
-                Some(code) => format!("{code}: {}", error.message().unwrap_or_default()),
-                None => in_full(&error),
-            })),
+            Ok(Err(error)) => Err(wrong(said(&error))),
             Err(_) => Err(wrong(format!("no answer within {patience:?}"))),
         }
     }

@@ -7,12 +7,13 @@ use aws_credential_types::{Credentials, provider::error::CredentialsError};
 use aws_sdk_sts::{error::SdkError, operation::assume_role::AssumeRoleError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use millrace_domain::{arn::AwsPartition, outcome::Reason};
+use millrace_sinks::in_full;
 use tokio::time::timeout;
 
 use crate::{
     own::Own,
     roles::{Asked, Assume, Grant, Refused, Role},
-    verdict::{in_full, is_throttling},
+    verdict::{is_throttling, said},
 };
 
 /// How long a session is asked for: what every role allows, and the most that a role may get by another (STS, `AssumeRole`).
@@ -87,10 +88,9 @@ fn refused(error: &SdkError<AssumeRoleError>) -> Refused {
     let SdkError::ServiceError(answer) = error else {
         return outage(format!("STS cannot be asked for the role: {}", in_full(error)));
     };
-    let (code, message) = (error.code().unwrap_or("no code"), error.message().unwrap_or_default());
     let status = answer.raw().status().as_u16();
-    let detail = format!("the role cannot be assumed: {code}: {message}");
-    if is_throttling(code) || status == 429 {
+    let detail = format!("the role cannot be assumed: {}", said(error));
+    if error.code().is_some_and(is_throttling) || status == 429 {
         return Refused { reason: Reason::Throttled, ..outage(detail) };
     }
     let keep = if status >= 500 { OUTAGE_HOLDS } else { REFUSAL_HOLDS };

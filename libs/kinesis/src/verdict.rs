@@ -1,12 +1,13 @@
 //! What an answer of Kinesis means for each record, and in words.
 
-use std::{collections::BTreeMap, error::Error, fmt::Write, time::Duration};
+use std::{collections::BTreeMap, error::Error, time::Duration};
 
 use aws_sdk_kinesis::{
     error::SdkError, operation::put_records::PutRecordsError, types::PutRecordsResultEntry,
 };
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use millrace_domain::outcome::{Outcome, Reason};
+use millrace_sinks::in_full;
 
 use crate::{records::Batch, roles::Refused};
 
@@ -55,18 +56,13 @@ impl Verdict {
         let status = error.raw_response().map(|raw| raw.status().as_u16());
         let (outcome, detail) = match error {
             SdkError::ServiceError(_) => {
-                let code = error.code().unwrap_or("no code");
-                let detail = format!("{code}: {}", error.message().unwrap_or_default());
-                (of_code(code, status.unwrap_or(0), is_large), detail)
+                let code = error.code().unwrap_or_default();
+                (of_code(code, status.unwrap_or(0), is_large), said(error))
             }
-            SdkError::ResponseError(answer) => {
-                let body = answer.raw().body().bytes().unwrap_or_default();
-                let body = String::from_utf8_lossy(body);
-                (
-                    of_code("", status.unwrap_or(0), is_large),
-                    format!("the answer is not one of Kinesis: {body}"),
-                )
-            }
+            SdkError::ResponseError(_) => (
+                of_code("", status.unwrap_or(0), is_large),
+                format!("the answer is not one of Kinesis: {}", said(error)),
+            ),
             SdkError::TimeoutError(_) => (retry(Reason::Timeout), in_full(error)),
             // Nothing was sent, or it broke off.
             _ => (retry(Reason::Connect), in_full(error)),
@@ -173,18 +169,14 @@ fn summary(told: &[PutRecordsResultEntry]) -> String {
     failures.into_iter().map(said).collect::<Vec<_>>().join("; ")
 }
 
-/// An error and its causes, without what a cause only repeats.
-pub(crate) fn in_full(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            write!(text, ": {said}").expect("a String takes any text");
-        }
-        cause = error.source();
+/// What AWS says of a refusal: its code and message, or, of one that has none, its status and what came with it.
+pub(crate) fn said<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>) -> String {
+    if let Some(code) = error.code() {
+        return format!("{code}: {}", error.message().unwrap_or_default());
     }
-    text
+    let Some(raw) = error.raw_response() else { return in_full(error) };
+    let body = String::from_utf8_lossy(raw.body().bytes().unwrap_or_default());
+    format!("status {}: {body}", raw.status().as_u16())
 }
 
 #[cfg(test)]

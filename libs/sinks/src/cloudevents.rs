@@ -48,13 +48,13 @@ impl CloudEvents {
         batch: &[Delivery],
         now_seconds: i64,
     ) -> Attempt {
-        let started = Instant::now();
-        if let Consent::Refused(detail) = self.handshakes.consent(sink, &rendered).await {
+        let (started, end) = (Instant::now(), self.http.end());
+        if let Consent::Refused(detail) = self.handshakes.consent(sink, &rendered, end).await {
             let outcome = Outcome::Retry { reason: Reason::Setup, after: None };
             return Verdict { outcome, http_status: None, detail }.for_all(batch, started);
         }
         let Rendered { request, secrets } = rendered;
-        let exchange = self.http.send(request).await;
+        let exchange = self.http.send_until(end, request).await;
         let by_event = answer::results(&exchange, batch);
         let attempt = Verdict::of(exchange, &secrets, now_seconds).for_all(batch, started);
         match by_event {
@@ -91,7 +91,8 @@ impl Driver for CloudEvents {
             steps = self.http.look(rendered.request.uri(), &rendered.secrets).await;
             if steps.iter().all(|step| step.result.is_ok()) {
                 let began = Instant::now();
-                let result = match self.handshakes.ask_anew(sink, &rendered).await {
+                let result = match self.handshakes.ask_anew(sink, &rendered, self.http.end()).await
+                {
                     Consent::Given(said) | Consent::Silent(said) => Ok(said),
                     Consent::Refused(said) => Err(said),
                 };

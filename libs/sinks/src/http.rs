@@ -23,7 +23,6 @@ use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-pub use self::answer::text;
 pub(crate) use self::{answer::retry_after, body::Body, verdict::Verdict};
 use crate::guard::{Bounded, GuardedConnector};
 
@@ -147,9 +146,26 @@ impl HttpClient {
         Ok(Self { client, guard, tls, connect_timeout, deadline })
     }
 
+    /// When what begins now has to end.
+    pub(crate) fn end(&self) -> Instant {
+        Instant::now() + self.deadline
+    }
+
     /// Sends `request` and reads its answer, within the deadline. Dropping the future closes the connection.
     pub(crate) async fn send(&self, request: Request<Full<Body>>) -> Exchange {
-        let deadline = Instant::now() + self.deadline;
+        self.send_until(self.end(), request).await
+    }
+
+    /// The same, where it is part of what has to end by `deadline`.
+    pub(crate) async fn send_until(
+        &self,
+        deadline: Instant,
+        request: Request<Full<Body>>,
+    ) -> Exchange {
+        // What nobody has the time to wait for is not sent.
+        if Instant::now() >= deadline {
+            return Exchange::Failed(self.late("no answer"));
+        }
         let response = match timeout_at(deadline, self.client.request(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Exchange::Failed(answer::failure(&error)),

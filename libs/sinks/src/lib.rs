@@ -14,6 +14,7 @@ mod guard;
 mod http;
 mod segment;
 mod webhook;
+mod words;
 
 use std::{
     fmt,
@@ -32,8 +33,9 @@ pub use self::{
     drivers::{Drivers, Options},
     examine::{Examination, Step},
     file::FileOptions,
-    http::{HttpOptions, SetupError, text as clean_text},
+    http::{HttpOptions, SetupError},
     segment::SegmentOptions,
+    words::{clean_text, in_full},
 };
 
 /// What a driver has to know of a sink.

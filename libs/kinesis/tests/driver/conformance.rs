@@ -1,9 +1,9 @@
 //! What every driver must do, against the stub.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use millrace_sinks::conformance::{self, Behaviour, DEADLINE, Peer, SECRET};
+use millrace_sinks::conformance::{self, Behaviour, Peer, SECRET};
 use millrace_testkit::aws::{Aws, Course};
 
 use super::*;
@@ -20,11 +20,11 @@ async fn the_driver_conforms() {
     conformance::run(stub).await;
 }
 
-async fn stub() -> Stub {
+async fn stub(deadline: Duration) -> Stub {
     let aws = Aws::start().await;
     aws.trust(ROLE, SECRET);
     aws.stream(STREAM);
-    let driver = Kinesis::new(Options { deadline: DEADLINE, ..options(&aws.url()) });
+    let driver = Kinesis::new(Options { deadline, ..options(&aws.url()) });
     // The first request of a driver reads what the system trusts, which a busy machine takes longer for than the deadline.
     let sink = sink_of(STREAM, ROLE, SECRET);
     millrace_testkit::eventually("it delivers", || async {

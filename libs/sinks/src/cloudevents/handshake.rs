@@ -17,7 +17,8 @@ use tokio::time::Instant;
 
 use crate::{
     SinkSpec,
-    http::{Answer, Body, Exchange, HttpClient, Rendered, head, text},
+    http::{Answer, Body, Exchange, HttpClient, Rendered, head},
+    words::clean_text,
 };
 
 const REQUEST_ORIGIN: HeaderName = HeaderName::from_static("webhook-request-origin");
@@ -57,11 +58,16 @@ impl Handshakes {
         Self { http, origin: origin.to_owned(), known: Mutex::default() }
     }
 
-    /// What the receiver of a request said within the hour; else asks it.
-    pub(super) async fn consent(&self, sink: &SinkSpec, rendered: &Rendered) -> Consent {
+    /// What the receiver of a request said within the hour; else asks it, which ends by `end`.
+    pub(super) async fn consent(
+        &self,
+        sink: &SinkSpec,
+        rendered: &Rendered,
+        end: Instant,
+    ) -> Consent {
         match self.remembered(sink.sid, &rendered.request.uri().to_string()) {
             Some(consent) => consent,
-            None => self.ask_anew(sink, rendered).await,
+            None => self.ask_anew(sink, rendered, end).await,
         }
     }
 
@@ -73,9 +79,14 @@ impl Handshakes {
     }
 
     /// Asks the receiver of a request. A refusal is asked again at the next attempt: its owner may have mended it.
-    pub(super) async fn ask_anew(&self, sink: &SinkSpec, rendered: &Rendered) -> Consent {
+    pub(super) async fn ask_anew(
+        &self,
+        sink: &SinkSpec,
+        rendered: &Rendered,
+        end: Instant,
+    ) -> Consent {
         let destination = rendered.request.uri().to_string();
-        let consent = match self.http.send(self.question(rendered)).await {
+        let consent = match self.http.send_until(end, self.question(rendered)).await {
             Exchange::Answered(answer) | Exchange::CutShort(answer, _) => {
                 self.understood(&answer, &rendered.secrets)
             }
@@ -115,7 +126,7 @@ impl Handshakes {
     fn understood(&self, answer: &Answer, secrets: &[String]) -> Consent {
         let said = |name: &str| {
             let value = answer.headers.get(name)?;
-            Some(text(value.as_bytes(), secrets))
+            Some(clean_text(value.as_bytes(), secrets))
         };
         let Some(allowed) = said(ALLOWED_ORIGIN) else {
             return Consent::Silent(format!(

@@ -1,8 +1,7 @@
-//! What an answer or an error says, in words for people and in a time to wait.
+//! What an error says in words for people, and an answer in a time to wait.
 
 use std::{
     error::Error,
-    fmt::Write,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -10,10 +9,8 @@ use http::HeaderValue;
 use hyper_util::client::legacy;
 
 use super::Failure;
-use crate::guard::ConnectError;
+use crate::{guard::ConnectError, words::in_full};
 
-/// Longest text kept of an answer's body or an error, in bytes.
-const TEXT_MAX_BYTES: usize = 1024;
 /// Longest wait that a sink can ask for: one that asks for more is asked again after an hour.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
@@ -41,21 +38,6 @@ pub(super) fn broken(error: &hyper::Error) -> Failure {
     }
 }
 
-/// An error and its causes, without what a cause only repeats.
-pub(super) fn in_full(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            // Writing to a `String` cannot fail.
-            write!(text, ": {said}").expect("a String takes any text");
-        }
-        cause = error.source();
-    }
-    text
-}
-
 /// The wait that `Retry-After` asks for: seconds, or a date (RFC 9110, 10.2.3) of which `now_seconds` is subtracted.
 pub(crate) fn retry_after(value: &HeaderValue, now_seconds: i64) -> Option<Duration> {
     let value = value.to_str().ok()?.trim();
@@ -68,24 +50,6 @@ pub(crate) fn retry_after(value: &HeaderValue, now_seconds: i64) -> Option<Durat
         since_epoch.saturating_sub(u64::try_from(now_seconds).unwrap_or(0))
     };
     Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
-}
-
-/// The start of `bytes`, at most 1 kB, as a text without control characters and without any of `secrets`, which an answer may echo.
-pub fn text(bytes: &[u8], secrets: &[String]) -> String {
-    let mut text = String::from_utf8_lossy(bytes).into_owned();
-    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        text = text.replace(secret.as_str(), "[redacted]");
-    }
-    let mut kept = String::with_capacity(text.len().min(TEXT_MAX_BYTES));
-    for character in text.chars() {
-        let shown = if character.is_control() { ' ' } else { character };
-        if kept.len() + shown.len_utf8() > TEXT_MAX_BYTES {
-            break;
-        }
-        kept.push(shown);
-    }
-    kept.truncate(kept.trim_end().len());
-    kept
 }
 
 #[cfg(test)]
@@ -107,13 +71,5 @@ mod tests {
         for wrong in ["", "-1", "1.5", "soon", "+5"] {
             assert_eq!(wait(wrong), None, "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_text_is_short_clean_and_without_secrets() {
-        assert_eq!(text(b"a\r\n\x1b[31mb\xff\0", &[]), "a   [31mb\u{fffd}");
-        assert_eq!(text("é".repeat(4096).as_bytes(), &[]).len(), 1024);
-        let secrets = ["hunter2".to_owned(), String::new()];
-        assert_eq!(text(b"you sent hunter2", &secrets), "you sent [redacted]");
     }
 }

@@ -6,8 +6,12 @@ use http::Uri;
 use rustls::pki_types::ServerName;
 use tokio::{net::TcpStream, time::Instant};
 
-use super::{HttpClient, answer::in_full, text};
-use crate::{Step, guard::ConnectError};
+use super::HttpClient;
+use crate::{
+    Step,
+    guard::ConnectError,
+    words::{clean_text, in_full},
+};
 
 impl HttpClient {
     /// Goes to `uri` step by step, as every connection does, through the same guard; ends with the first step that fails.
@@ -16,7 +20,7 @@ impl HttpClient {
         // A failed step is the last; what it says stands in it.
         if let Err(error) = self.go(uri, &mut steps).await {
             let (name, began, error) = error;
-            let result = Err(text(in_full(&error).as_bytes(), secrets));
+            let result = Err(clean_text(in_full(&error).as_bytes(), secrets));
             steps.push(Step { name, duration: began.elapsed(), result });
         }
         steps

@@ -3,8 +3,8 @@
 use millrace_domain::outcome::{Outcome, Reason, of_status};
 use tokio::time::Instant;
 
-use super::{Answer, Exchange, Failure, retry_after, text};
-use crate::{Attempt, Delivery};
+use super::{Answer, Exchange, Failure, retry_after};
+use crate::{Attempt, Delivery, words::clean_text};
 
 /// What an exchange means for all events of its batch.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Verdict {
 }
 
 fn judge(exchange: Exchange, secrets: &[String], now_seconds: i64) -> Verdict {
-    let clean = |bytes: &[u8]| text(bytes, secrets);
+    let clean = |bytes: &[u8]| clean_text(bytes, secrets);
     match exchange {
         Exchange::Answered(answer) => Verdict {
             outcome: by_status(&answer, now_seconds),

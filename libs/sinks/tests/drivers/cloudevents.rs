@@ -1,6 +1,6 @@
 //! Receivers of CloudEvents: what is sent in each mode, and the handshake.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use millrace_domain::{
@@ -8,13 +8,13 @@ use millrace_domain::{
     outcome::{Outcome, Reason},
     sink::CloudEventsMode,
 };
-use millrace_sinks::{Delivery, Driver, Drivers, Options, SinkSpec};
+use millrace_sinks::{Delivery, Driver, Drivers, Options, SinkSpec, conformance::PATIENCE};
 use millrace_testkit::receiver::{Answer, Receiver, Request};
 
 use crate::{NOW, options, spec};
 
 fn driver() -> Arc<dyn Driver> {
-    let options = Options { origin: "events.example.com".to_owned(), ..options() };
+    let options = Options { origin: "events.example.com".to_owned(), ..options(PATIENCE) };
     Arc::clone(Drivers::new(&options).expect("usable options").of(SinkType::CloudEvents))
 }
 
@@ -150,4 +150,20 @@ async fn results_of_another_millrace_are_told_by_event() {
     receiver.answer("/e", Answer::status(207).body(r#"{"results":[]}"#));
     let attempt = driver().deliver(&sink, &batch, NOW).await;
     assert_eq!(attempt.outcomes, vec![Outcome::Delivered; 4], "a 207 of another kind is a 2xx");
+}
+
+#[tokio::test]
+async fn a_handshake_that_hangs_takes_its_time_from_the_delivery() {
+    let receiver = Receiver::start().await;
+    receiver.judge("/", |request| match request.method.as_str() {
+        "OPTIONS" => Answer::hang(),
+        _ => Answer::ok(),
+    });
+    let drivers = Drivers::new(&options(Duration::from_secs(1))).expect("usable options");
+    let driver = drivers.of(SinkType::CloudEvents);
+    let sink = sink(&receiver.url("/"), CloudEventsMode::Binary, false);
+    let attempt = driver.deliver(&sink, &[delivery(EVENT)], NOW).await;
+    assert_eq!(attempt.outcomes, [Outcome::Retry { reason: Reason::Timeout, after: None }]);
+    let posts = receiver.requests().into_iter().filter(|request| request.method == "POST");
+    assert_eq!(posts.count(), 0, "there was no time left for it");
 }

@@ -1,6 +1,6 @@
 //! Files: the suite, and what is on the disk.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use millrace_domain::{
 };
 use millrace_sinks::{
     Delivery, Driver, Drivers, FileOptions, Options, SinkSpec,
-    conformance::{self, Behaviour, Peer},
+    conformance::{self, Behaviour, PATIENCE, Peer},
 };
 use tempfile::TempDir;
 
@@ -22,10 +22,10 @@ struct Disk {
 }
 
 impl Disk {
-    async fn new() -> Self {
+    async fn new(deadline: Duration) -> Self {
         let root = tempfile::tempdir().expect("a directory");
         let file = FileOptions { root: root.path().to_owned(), max_bytes: 1 << 30, max_files: 2 };
-        let drivers = Drivers::new(&Options { file: Some(file), ..options() });
+        let drivers = Drivers::new(&Options { file: Some(file), ..options(deadline) });
         let driver = Arc::clone(drivers.expect("usable options").of(SinkType::File));
         Self { root, driver }
     }
@@ -84,7 +84,7 @@ async fn files_pass() {
 
 #[tokio::test]
 async fn an_event_is_a_line_whatever_white_space_it_has() {
-    let disk = Disk::new().await;
+    let disk = Disk::new(PATIENCE).await;
     let event = Delivery {
         id: "EZ1".to_owned(),
         account: None,
@@ -100,7 +100,7 @@ async fn an_event_is_a_line_whatever_white_space_it_has() {
 
 #[tokio::test]
 async fn a_folder_that_is_not_there_is_worth_a_retry_and_shows_no_path_of_the_operator() {
-    let disk = Disk::new().await;
+    let disk = Disk::new(PATIENCE).await;
     let root = disk.root.path().display().to_string();
     fs::remove_dir(disk.root.path()).expect("empty");
     let event = Delivery {

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -31,13 +32,16 @@ struct Http {
 }
 
 impl Http {
-    async fn new(configuration: impl FnOnce(Secret) -> SinkConfiguration) -> Self {
+    async fn new(
+        deadline: Duration,
+        configuration: impl FnOnce(Secret) -> SinkConfiguration,
+    ) -> Self {
         let receiver = Receiver::start().await;
         let url = receiver.url(PATH).replacen("://", &format!("://u:{SECRET}@"), 1);
         let header = [("X-Api-Key".to_owned(), SECRET.to_owned())];
         let headers = Headers::checked(header).expect("a header");
         let sink = SinkSpec { headers, ..spec(configuration(Secret::new(url))) };
-        let drivers = Drivers::new(&options()).expect("usable options");
+        let drivers = Drivers::new(&options(deadline)).expect("usable options");
         let driver = Arc::clone(drivers.of(sink.configuration.sink_type()));
         Self { receiver, driver, sink, but: Mutex::default() }
     }
@@ -104,8 +108,8 @@ impl Peer for Http {
 
 #[tokio::test]
 async fn a_webhook_that_is_batched_passes() {
-    conformance::run(|| {
-        Http::new(|destination| SinkConfiguration::Webhook {
+    conformance::run(|deadline| {
+        Http::new(deadline, |destination| SinkConfiguration::Webhook {
             destination,
             method: WebhookMethod::Post,
             batch_events: true,
@@ -116,8 +120,8 @@ async fn a_webhook_that_is_batched_passes() {
 
 #[tokio::test]
 async fn a_webhook_by_query_passes() {
-    conformance::run(|| {
-        Http::new(|destination| SinkConfiguration::Webhook {
+    conformance::run(|deadline| {
+        Http::new(deadline, |destination| SinkConfiguration::Webhook {
             destination,
             method: WebhookMethod::Get,
             batch_events: false,
@@ -128,8 +132,8 @@ async fn a_webhook_by_query_passes() {
 
 #[tokio::test]
 async fn batched_cloudevents_pass() {
-    conformance::run(|| {
-        Http::new(|destination| SinkConfiguration::CloudEvents {
+    conformance::run(|deadline| {
+        Http::new(deadline, |destination| SinkConfiguration::CloudEvents {
             destination,
             mode: CloudEventsMode::Structured,
             batch_events: true,
@@ -140,8 +144,8 @@ async fn batched_cloudevents_pass() {
 
 #[tokio::test]
 async fn structured_cloudevents_pass() {
-    conformance::run(|| {
-        Http::new(|destination| SinkConfiguration::CloudEvents {
+    conformance::run(|deadline| {
+        Http::new(deadline, |destination| SinkConfiguration::CloudEvents {
             destination,
             mode: CloudEventsMode::Structured,
             batch_events: false,
@@ -152,8 +156,8 @@ async fn structured_cloudevents_pass() {
 
 #[tokio::test]
 async fn binary_cloudevents_pass() {
-    conformance::run(|| {
-        Http::new(|destination| SinkConfiguration::CloudEvents {
+    conformance::run(|deadline| {
+        Http::new(deadline, |destination| SinkConfiguration::CloudEvents {
             destination,
             mode: CloudEventsMode::Binary,
             batch_events: false,

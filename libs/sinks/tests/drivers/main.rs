@@ -5,27 +5,24 @@ mod file;
 mod http;
 mod segment;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use millrace_domain::{
     AccountSid, Secret, SinkConfiguration, SinkDelivery, SinkSid, destination::DestinationPolicy,
     sink::Headers,
 };
-use millrace_sinks::{
-    HttpOptions, Options, Prepared, SinkSpec,
-    conformance::{DEADLINE, SECRET},
-};
+use millrace_sinks::{HttpOptions, Options, Prepared, SinkSpec, conformance::SECRET};
 
 /// When it is.
 const NOW: i64 = 1_767_323_045;
 
-/// Loopback is allowed, the deadline is the suite's.
-fn options() -> Options {
+/// Loopback is allowed.
+fn options(deadline: Duration) -> Options {
     let networks = ["127.0.0.0/8", "::1/128"].map(|net| net.parse().expect("a network"));
     let http = HttpOptions {
         policy: DestinationPolicy { allow_http: true, allow_cidrs: networks.to_vec() },
-        deadline: DEADLINE,
-        connect_timeout: DEADLINE / 2,
+        deadline,
+        connect_timeout: deadline / 2,
         extra_roots: Vec::new(),
     };
     Options { http, ..Options::default() }

@@ -11,7 +11,7 @@ use millrace_domain::{
 };
 use millrace_sinks::{
     Delivery, Driver, Drivers, Options, SegmentOptions, SinkSpec,
-    conformance::{self, Behaviour, Peer, SECRET},
+    conformance::{self, Behaviour, PATIENCE, Peer, SECRET},
 };
 use millrace_testkit::{
     receiver::{Answer, Request},
@@ -26,12 +26,12 @@ struct Source {
 }
 
 impl Source {
-    async fn new() -> Self {
+    async fn new(deadline: Duration) -> Self {
         let segment = Segment::start(SECRET).await;
         let endpoint = segment.receiver.url("");
         let segment_options =
             SegmentOptions { endpoint: endpoint.clone(), endpoint_eu: format!("{endpoint}/eu/") };
-        let options = Options { segment: segment_options, ..options() };
+        let options = Options { segment: segment_options, ..options(deadline) };
         let drivers = Drivers::new(&options).expect("usable options");
         Self { segment, driver: Arc::clone(drivers.of(SinkType::Segment)) }
     }
@@ -103,7 +103,7 @@ async fn segment_passes() {
 
 #[tokio::test]
 async fn what_segment_would_drop_is_refused_here_and_the_rest_is_sent() {
-    let source = Source::new().await;
+    let source = Source::new(PATIENCE).await;
     let batch = [event("EZ1", 10), event("EZ2", 33_000), event("EZ3", 10), event("EZ4", 40_000)];
     let attempt = source.driver.deliver(&source.sink(), &batch, NOW).await;
     let refused = Outcome::Discard { reason: Reason::Configuration };
@@ -120,7 +120,7 @@ async fn what_segment_would_drop_is_refused_here_and_the_rest_is_sent() {
 
 #[tokio::test]
 async fn a_key_that_segment_does_not_know_is_for_the_owner_to_mend() {
-    let source = Source::new().await;
+    let source = Source::new(PATIENCE).await;
     let stranger = sink("anotherkeyanotherkey", SegmentRegion::Us);
     let attempt = source.driver.deliver(&stranger, &[event("EZ1", 0)], NOW).await;
     assert_eq!(attempt.outcomes, [Outcome::Retry { reason: Reason::Setup, after: None }]);
@@ -130,7 +130,7 @@ async fn a_key_that_segment_does_not_know_is_for_the_owner_to_mend() {
 
 #[tokio::test]
 async fn the_eu_has_an_endpoint_of_its_own_and_a_wait_is_respected() {
-    let source = Source::new().await;
+    let source = Source::new(PATIENCE).await;
     let answer = Answer::status(429).header("retry-after", "7");
     source.segment.receiver.answer("/eu/v1/batch", answer);
     let eu = sink(SECRET, SegmentRegion::Eu);

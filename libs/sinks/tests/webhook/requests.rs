@@ -230,12 +230,16 @@ async fn an_abandoned_delivery_closes_its_connection() {
 #[tokio::test]
 async fn a_thousand_requests_at_a_time_all_arrive() {
     let receiver = Receiver::start().await;
-    let driver = driver(&crate::HttpOptions { deadline: Duration::from_secs(20), ..options() });
+    // Connections that a busy machine takes long to make are none that fail.
+    let patient = Duration::from_secs(60);
+    let driver =
+        driver(&crate::HttpOptions { deadline: patient, connect_timeout: patient, ..options() });
     let sink = post(&receiver.url("/events"));
     let ids: Vec<_> = (0..1_000).map(|n| event(&format!("EZ{n}"))).collect();
     let requests = ids.chunks(1).map(|batch| driver.deliver(&sink, batch, NOW));
     let attempts = futures::future::join_all(requests).await;
-    assert!(attempts.iter().all(|it| it.outcomes == [Outcome::Delivered]));
+    let failed = attempts.iter().find(|it| it.outcomes != [Outcome::Delivered]);
+    assert!(failed.is_none(), "{failed:?}");
     assert_eq!((receiver.accepted(), receiver.duplicates()), (1_000, 0));
 }
 
