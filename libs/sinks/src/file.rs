@@ -1,8 +1,10 @@
 //! Files of JSON Lines on the deliverer's disk: an event a line, on the disk before it counts as delivered.
 //!
-//! A file is `<root>/<account>/<path>`. No part of it below the root may be a symbolic link. A write that failed or was cut off
-//! leaves half a line at most, which is taken back when the file is opened again: it was never acknowledged.
+//! A file is `<root>/<account>/<path>`. No part of it below the root may be a symbolic link, nor become one meanwhile: each part is
+//! opened in the one before. A write that failed or was cut off leaves half a line at most, which is taken back when the file is
+//! opened again: it was never acknowledged.
 
+mod folder;
 mod log;
 mod place;
 

@@ -1,16 +1,19 @@
 //! One file that is appended to, set aside when it is large, and mended when it is opened.
+//!
+//! Who writes it holds its lock, so that a deliverer that lost the sink to another, on a disk that both have, tears no line of the
+//! other's.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
-    path::{Path, PathBuf},
 };
 
-use super::{FileOptions, place::Place};
+use super::{FileOptions, folder::Folder, place::Place};
 
 /// How much of a file's end is looked at at a time for its last line feed.
 const TAIL_BYTES: u64 = 64 * 1024;
+/// How often a file is opened anew since it was set aside while its lock was waited for.
+const TURNS: usize = 8;
 
 /// A file of a sink, opened when it is first written and after every failure.
 pub(super) struct Log {
@@ -21,8 +24,8 @@ pub(super) struct Log {
 
 struct Open {
     file: File,
-    path: PathBuf,
-    bytes: u64,
+    /// Its length when it was last known to have nothing but whole lines.
+    whole: Option<u64>,
 }
 
 impl Log {
@@ -32,53 +35,63 @@ impl Log {
 
     /// Appends whole lines, in this file or, where it would get too large, in a new one; on the disk when it returns.
     pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-        let mut open = match self.open.take().filter(Open::is_in_place) {
-            Some(open) => open,
-            None => self.open()?,
-        };
+        let folder = self.place.reach(&self.options.root)?;
+        let (mut open, mut bytes) = self.hold(&folder)?;
         let length = lines.len() as u64;
-        if open.bytes > 0 && open.bytes + length > self.options.max_bytes {
-            set_aside(&open.path, self.options.max_files)?;
-            open = self.open()?;
+        if bytes > 0 && bytes + length > self.options.max_bytes {
+            set_aside(&folder, self.place.name(), self.options.max_files)?;
+            (open, bytes) = self.hold(&folder)?;
         }
         // What was written of it is taken back as far as the disk lets us; the file stays closed, and what is left of a line is
         // taken back when it is opened again.
         if let Err(error) = open.file.write_all(lines).and_then(|()| open.file.sync_data()) {
-            return Err(open.file.set_len(open.bytes).err().unwrap_or(error));
+            return Err(open.file.set_len(bytes).err().unwrap_or(error));
         }
-        open.bytes += length;
-        self.open = Some(open);
+        open.whole = Some(bytes + length);
+        // One that cannot be unlocked is closed, which unlocks it.
+        if open.file.unlock().is_ok() {
+            self.open = Some(open);
+        }
         Ok(())
     }
 
-    fn open(&self) -> io::Result<Open> {
-        let path = self.place.prepare(&self.options.root)?;
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(0o640)
-            .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC)
-            .open(&path)?;
-        let mut open = Open { file, path, bytes: 0 };
-        open.bytes = open.mend()?;
-        sync_folder(&open.path)?;
-        Ok(open)
+    /// The file that has the name now, locked, with nothing but whole lines, and its length.
+    fn hold(&mut self, folder: &Folder) -> io::Result<(Open, u64)> {
+        for _ in 0..TURNS {
+            let mut open = match self.open.take() {
+                Some(open) => open,
+                None => self.begin()?,
+            };
+            lock(&open.file)?;
+            // Somebody else may have set it aside, or moved it.
+            if folder.has(self.place.name(), &open.file)? {
+                let bytes = open.settle()?;
+                return Ok((open, bytes));
+            }
+        }
+        Err(io::Error::other("the file is moved again and again"))
+    }
+
+    fn begin(&self) -> io::Result<Open> {
+        let folder = self.place.reach_for_good(&self.options.root)?;
+        let file = folder.open(self.place.name())?;
+        folder.sync()?;
+        Ok(Open { file, whole: None })
     }
 }
 
 impl Open {
-    /// Whether the file is still the one of its name: somebody else may have set it aside.
-    fn is_in_place(&self) -> bool {
-        let (Ok(ours), Ok(named)) = (self.file.metadata(), fs::symlink_metadata(&self.path)) else {
-            return false;
-        };
-        (ours.dev(), ours.ino()) == (named.dev(), named.ino()) && ours.len() == self.bytes
+    /// Sees to it that the file has nothing but whole lines; gives its length.
+    fn settle(&mut self) -> io::Result<u64> {
+        let length = self.file.metadata()?.len();
+        if self.whole != Some(length) {
+            self.whole = Some(self.mend(length)?);
+        }
+        Ok(self.whole.unwrap_or(length))
     }
 
-    /// Takes back what follows the last line feed; gives the length that is left.
-    fn mend(&mut self) -> io::Result<u64> {
-        let length = self.file.metadata()?.len();
+    /// Takes back what follows the last line feed of `length` bytes; gives the length that is left.
+    fn mend(&mut self, length: u64) -> io::Result<u64> {
         let mut end = length;
         while end > 0 {
             let start = end.saturating_sub(TAIL_BYTES);
@@ -101,32 +114,34 @@ impl Open {
     }
 }
 
-/// Renames `name` to `name.1`, `name.1` to `name.2` and so on; what would be one too many goes.
-fn set_aside(path: &Path, max_files: u32) -> io::Result<()> {
-    let numbered = |number: u32| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{number}"));
-        PathBuf::from(name)
-    };
-    // As far as there are files: gaps end the row.
-    let last = (1..max_files).find(|number| !numbered(*number).exists()).unwrap_or(max_files - 1);
-    for number in (1..last).rev() {
-        fs::rename(numbered(number), numbered(number + 1))?;
+/// Waits until nobody else writes the file. Where the disk knows no locks, nobody can be waited for.
+fn lock(file: &File) -> io::Result<()> {
+    match file.lock() {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+        locked => locked,
     }
-    fs::rename(path, numbered(1))?;
-    sync_folder(path)
 }
 
-/// Has the disk keep the names in the folder of a file.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
+/// Renames `name` to `name.1`, `name.1` to `name.2` and so on; what would be one too many goes.
+fn set_aside(folder: &Folder, name: &str, max_files: u32) -> io::Result<()> {
+    let numbered = |number: u32| format!("{name}.{number}");
+    // As far as there are files: gaps end the row.
+    let last = (1..max_files).find(|number| !folder.is_taken(&numbered(*number)));
+    for number in (1..last.unwrap_or(max_files - 1)).rev() {
+        folder.rename(&numbered(number), &numbered(number + 1))?;
     }
+    folder.rename(name, &numbered(1))?;
+    folder.sync()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs::{self, OpenOptions},
+        path::{Path, PathBuf},
+        thread,
+    };
+
     use millrace_domain::AccountSid;
 
     use super::*;
@@ -194,6 +209,69 @@ mod tests {
         std::os::unix::fs::symlink(other.path().join("x"), path(root.path())).expect("linked");
         log(root.path(), 1 << 30).append(b"one\n").expect_err("a file that is a link");
         assert_eq!(fs::read_dir(other.path()).expect("a directory").count(), 0);
+    }
+
+    #[test]
+    fn a_folder_that_becomes_a_link_meanwhile_leads_nowhere() {
+        let (root, other) = (tempfile::tempdir(), tempfile::tempdir());
+        let (root, other) = (root.expect("a directory"), other.expect("a directory"));
+        let mut log = log(root.path(), 1 << 30);
+        log.append(b"one\n").expect("written");
+        let folder = path(root.path()).parent().expect("it has one").to_owned();
+        fs::rename(&folder, root.path().join("moved")).expect("renamed");
+        std::os::unix::fs::symlink(other.path(), &folder).expect("linked");
+        log.append(b"two\n").expect_err("a folder that is a link");
+        fs::remove_file(&folder).expect("removed");
+        log.append(b"two\n").expect("written");
+        assert_eq!(fs::read(path(root.path())).expect("text"), b"two\n");
+        assert_eq!(fs::read(root.path().join("moved/b.jsonl")).expect("text"), b"one\n");
+        assert_eq!(fs::read_dir(other.path()).expect("a directory").count(), 0);
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_written_and_nobody_waits_for_it() {
+        let root = tempfile::tempdir().expect("a directory");
+        fs::create_dir_all(path(root.path()).parent().expect("it has one")).expect("made");
+        nix::unistd::mkfifo(&path(root.path()), nix::sys::stat::Mode::S_IRWXU).expect("made");
+        log(root.path(), 1 << 30).append(b"one\n").expect_err("a pipe");
+        fs::remove_file(path(root.path())).expect("removed");
+        fs::create_dir(path(root.path())).expect("made");
+        log(root.path(), 1 << 30).append(b"one\n").expect_err("a folder");
+    }
+
+    /// As two deliverers do on one disk, one of which does not know yet that the sink is the other's.
+    #[test]
+    fn two_that_write_one_file_tear_and_lose_no_line() {
+        const LINES: usize = 200;
+        let root = tempfile::tempdir().expect("a directory");
+        let written = |who: usize, number: usize| format!("{who}-{number:04}-{}\n", "x".repeat(50));
+        thread::scope(|scope| {
+            for who in 0..2 {
+                let root = root.path();
+                scope.spawn(move || {
+                    // It is set aside every 16 lines; none goes.
+                    let options =
+                        FileOptions { root: root.to_owned(), max_bytes: 1_000, max_files: 1_000 };
+                    let mut log = Log { options, ..log(root, 0) };
+                    for number in 0..LINES {
+                        // Closed now and then, as at the end of a process.
+                        if number % 37 == 0 {
+                            log.open = None;
+                        }
+                        log.append(written(who, number).as_bytes()).expect("written");
+                    }
+                });
+            }
+        });
+        let folder = path(root.path()).parent().expect("it has one").to_owned();
+        let files = fs::read_dir(folder).expect("a directory").map(|it| it.expect("a file").path());
+        let texts = files.map(|file| fs::read_to_string(file).expect("text"));
+        let mut lines: Vec<String> = texts
+            .flat_map(|text| text.lines().map(|it| format!("{it}\n")).collect::<Vec<_>>())
+            .collect();
+        lines.sort();
+        let all = (0..2).flat_map(|who| (0..LINES).map(move |number| written(who, number)));
+        assert_eq!(lines, all.collect::<Vec<_>>());
     }
 
     #[test]

@@ -1,12 +1,10 @@
-//! Where a sink's file is, and the way there: made, and looked at part by part.
+//! Where a sink's file is, and the way there: made, and gone part by part.
 
-use std::{
-    fs, io,
-    os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
-};
+use std::{io, path::Path};
 
 use millrace_domain::AccountSid;
+
+use super::folder::Folder;
 
 /// A file of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -17,39 +15,35 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The file below `root`, in a folder that is there and not reached through a link.
-    pub(super) fn prepare(&self, root: &Path) -> io::Result<PathBuf> {
-        let unsafe_path = || io::Error::new(io::ErrorKind::InvalidInput, "the path is not safe");
-        let mut parts: Vec<&str> = self.path.split('/').collect();
-        if parts.iter().any(|part| part.is_empty() || part.starts_with('.') || part.contains('\0'))
-        {
-            return Err(unsafe_path());
+    /// The name of the file in its folder.
+    pub(super) fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The folder of the file below `root`, each part opened in the one before and none through a link.
+    pub(super) fn reach(&self, root: &Path) -> io::Result<Folder> {
+        self.go(root, |_| Ok(()))
+    }
+
+    /// The same, and the disk keeps the names of all folders on the way.
+    pub(super) fn reach_for_good(&self, root: &Path) -> io::Result<Folder> {
+        self.go(root, Folder::sync)
+    }
+
+    fn go(&self, root: &Path, on_the_way: fn(&Folder) -> io::Result<()>) -> io::Result<Folder> {
+        let is_unsafe =
+            |part: &str| part.is_empty() || part.starts_with('.') || part.contains('\0');
+        if self.path.split('/').any(is_unsafe) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path is not safe"));
         }
-        let name = parts.pop().ok_or_else(unsafe_path)?;
         let account = self.account.to_string();
-        // The root is the operator's: it may be a link, and is not made here, lest a disk that is not mounted fill another.
-        let mut folder = root.canonicalize().map_err(|error| {
-            io::Error::new(error.kind(), "the operator's folder for files is not there")
-        })?;
-        for part in std::iter::once(account.as_str()).chain(parts) {
-            folder.push(part);
-            match fs::DirBuilder::new().mode(0o750).create(&folder) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                _ => {}
-            }
-            if !fs::symlink_metadata(&folder)?.is_dir() {
-                return Err(io::Error::new(
-                    io::ErrorKind::NotADirectory,
-                    format!("`{part}` is no folder"),
-                ));
-            }
+        let folders = self.path.rsplit_once('/').map(|(folders, _)| folders.split('/'));
+        let mut folder = Folder::root(root)?;
+        for part in std::iter::once(account.as_str()).chain(folders.into_iter().flatten()) {
+            let next = folder.enter(part)?;
+            on_the_way(&folder)?;
+            folder = next;
         }
-        folder.push(name);
-        match fs::symlink_metadata(&folder) {
-            Ok(found) if !found.is_file() => {
-                Err(io::Error::new(io::ErrorKind::InvalidInput, format!("`{name}` is no file")))
-            }
-            _ => Ok(folder),
-        }
+        Ok(folder)
     }
 }

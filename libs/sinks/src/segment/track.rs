@@ -3,7 +3,7 @@
 //! | of the call | from the event |
 //! |---|---|
 //! | `event` | `type` |
-//! | `messageId` | `id`; one of 100 characters and more: `ce_` and the SHA-256 of it. The same for every attempt |
+//! | `messageId` | `id`; one of 100 characters and more: `ce_` and the SHA-256 of it. The same for every attempt. Of a test: its `test_id` |
 //! | `timestamp` | `time` |
 //! | `properties` | `data`; what is no object stands in it as `data` |
 //! | `anonymousId` | the property that the schema marks with `identityType`; else the `messageId` |
@@ -22,6 +22,8 @@ use crate::{Delivery, envelope::Envelope};
 const MESSAGE_ID_CHARS: usize = 99;
 /// Longest value that names somebody, in bytes of JSON.
 const IDENTITY_BYTES: usize = 100;
+/// The type of the events of tests, as JSON. All of an account have one id, by which Segment would leave out all but the first.
+const TEST_TYPE: &str = r#""com.twilio.eventstreams.test-event""#;
 /// Attributes that are not repeated in the context.
 const ELSEWHERE: [&str; 7] =
     ["specversion", "id", "type", "time", "datacontenttype", "data", "data_base64"];
@@ -81,10 +83,21 @@ fn somebody<'a>(event: &Envelope<'a>, identities: &'a Identities) -> Option<Some
 
 /// The message id, as JSON.
 fn message_id(delivery: &Delivery, event: &Envelope<'_>) -> String {
+    if event.raw("type") == Some(TEST_TYPE)
+        && let Some(test_id) = test_id(event)
+    {
+        return test_id.to_owned();
+    }
     match event.raw("id") {
         Some(id) if delivery.id.chars().count() <= MESSAGE_ID_CHARS => id.to_owned(),
         _ => format!("\"ce_{}\"", hex(digest(&SHA256, delivery.id.as_bytes()).as_ref())),
     }
+}
+
+/// What tells a test from the others, as JSON.
+fn test_id<'a>(event: &Envelope<'a>) -> Option<&'a str> {
+    let data = Envelope::read(event.raw("data")?.as_bytes()).ok()?;
+    data.raw("test_id").filter(|id| id.starts_with('"') && id.len() <= MESSAGE_ID_CHARS)
 }
 
 fn context(body: &mut String, event: &Envelope<'_>, somebody: Option<&Somebody<'_>>) {
@@ -184,6 +197,20 @@ mod tests {
             assert_eq!(call["context"].get("externalIds"), None);
         }
         assert_eq!(call(&event(json!({"to": "+1"})), &Identities::default())["anonymousId"], "EZ1");
+    }
+
+    #[test]
+    fn tests_have_ids_of_their_own_although_their_events_have_not() {
+        let mut test = event(json!({"test_id": "95001c1e-5b8e-45f5-830d-f9cbf1d16420"}));
+        test["type"] = "com.twilio.eventstreams.test-event".into();
+        let call = |test: &Value| call(test, &Identities::default())["messageId"].clone();
+        assert_eq!(call(&test), "95001c1e-5b8e-45f5-830d-f9cbf1d16420");
+        for none in
+            [json!({}), json!({"test_id": 7}), json!({"test_id": "x".repeat(99)}), json!([])]
+        {
+            test["data"] = none;
+            assert_eq!(call(&test), "EZ1");
+        }
     }
 
     #[test]

@@ -148,10 +148,10 @@ fn reads_a_receiver_of_cloudevents() {
 
 #[test]
 fn a_file_has_a_path_that_leads_nowhere_else() {
-    for path in ["events.jsonl", "audit/2026/events-1.jsonl", "a/b/c/d/e"] {
+    for path in ["events.jsonl", "audit/2026/events-1.jsonl", "a/b/c/d/e", "v1.2b/7"] {
         assert_eq!(echoed("file", &json!({ "path": path }))["path"], path);
     }
-    let long = "a".repeat(256);
+    let long = "a".repeat(241);
     for path in [
         "",
         "/etc/passwd",
@@ -169,6 +169,8 @@ fn a_file_has_a_path_that_leads_nowhere_else() {
         "a/b/c/d/e/f",
         "a\0b",
         "a\n",
+        "events.jsonl.1",
+        "a.20/b",
         &long,
     ] {
         let field = refused("file", &json!({ "path": path }).to_string());
