@@ -112,6 +112,32 @@ pub struct RoleArn {
     text: String,
     /// Its part of AWS.
     pub partition: AwsPartition,
+    /// The AWS account it is of: 12 digits.
+    pub account: String,
+}
+
+/// The AWS accounts whose roles sinks may name: for an operator, whose own roles may trust the deliverer more than they should.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoleAccounts {
+    /// These alone; empty: any.
+    pub allow: Vec<String>,
+    /// Never these.
+    pub refuse: Vec<String>,
+}
+
+impl RoleAccounts {
+    /// Checks whether a sink may name `role`.
+    ///
+    /// # Errors
+    /// [`WrongArn`]: it may not.
+    pub fn check(&self, role: &RoleArn) -> Result<(), WrongArn> {
+        let Self { allow, refuse } = self;
+        let is_allowed = allow.is_empty() || allow.contains(&role.account);
+        match is_allowed && !refuse.contains(&role.account) {
+            true => Ok(()),
+            false => Err(WrongArn("is of an AWS account that the operator lets no sink use")),
+        }
+    }
 }
 
 impl RoleArn {
@@ -132,7 +158,7 @@ impl RoleArn {
         {
             return Err(WrongArn("must end in `role/` and the role's path and name"));
         }
-        Ok(Self { text: text.to_owned(), partition })
+        Ok(Self { text: text.to_owned(), partition, account: account.to_owned() })
     }
 
     /// The ARN.
@@ -188,6 +214,18 @@ fn is_role_path(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_operator_says_whose_roles_sinks_may_name() {
+        let role = RoleArn::parse("arn:aws:iam::123456789012:role/events").expect("a role");
+        let check = |allow: &[&str], refuse: &[&str]| {
+            let list = |accounts: &[&str]| accounts.iter().map(|it| (*it).to_owned()).collect();
+            RoleAccounts { allow: list(allow), refuse: list(refuse) }.check(&role).is_ok()
+        };
+        let (own, other) = ("123456789012", "210987654321");
+        assert!(check(&[], &[]) && check(&[other, own], &[]) && check(&[], &[other]));
+        assert!(!check(&[other], &[]) && !check(&[], &[other, own]) && !check(&[own], &[own]));
+    }
 
     #[test]
     fn reads_streams_of_every_partition() {

@@ -26,7 +26,7 @@ impl Kinesis {
         event: &Delivery,
         now_seconds: i64,
     ) -> Examination {
-        let Ok(target) = Target::of(sink) else {
+        let Ok(target) = Target::of(sink, &self.role_accounts) else {
             let attempt = self.attempt(sink, std::slice::from_ref(event), now_seconds).await;
             return Examination { steps: Vec::new(), attempt };
         };

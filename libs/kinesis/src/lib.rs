@@ -30,6 +30,7 @@ use async_trait::async_trait;
 use aws_sdk_kinesis::config::Builder;
 use millrace_domain::{
     Secret,
+    arn::RoleAccounts,
     outcome::{Outcome, Reason},
 };
 use millrace_sinks::{Attempt, BatchLimits, Delivery, Driver, Examination, SinkSpec};
@@ -64,6 +65,8 @@ pub struct Options {
     pub deadline: Duration,
     /// Most bytes of a record, its partition key included.
     pub record_max_bytes: usize,
+    /// Whose roles are assumed.
+    pub role_accounts: RoleAccounts,
     /// What Millrace assumes roles with; none: what the default chain of AWS finds (environment, profile, web identity,
     /// container, instance).
     pub key: Option<AccessKey>,
@@ -85,6 +88,7 @@ impl Default for Options {
             sts_endpoint: None,
             deadline: Duration::from_secs(5),
             record_max_bytes: RECORD_MAX_BYTES,
+            role_accounts: RoleAccounts::default(),
             key: None,
         }
     }
@@ -94,6 +98,7 @@ impl Default for Options {
 pub struct Kinesis {
     own: Arc<Own>,
     roles: Roles<Sts>,
+    role_accounts: RoleAccounts,
     deadline: Duration,
     record_max_bytes: usize,
 }
@@ -102,9 +107,10 @@ impl Kinesis {
     /// A driver with connections and sessions of its own. Touches neither network nor files before it is used.
     pub fn new(options: Options) -> Self {
         let Options { deadline, record_max_bytes, .. } = options;
+        let role_accounts = options.role_accounts.clone();
         let own = Arc::new(Own::new(options));
         let roles = Roles::new(Sts::new(Arc::clone(&own), deadline));
-        Self { own, roles, deadline, record_max_bytes }
+        Self { own, roles, role_accounts, deadline, record_max_bytes }
     }
 
     /// Puts what `batch` has left; within the deadline.
@@ -144,7 +150,7 @@ impl Kinesis {
 
     async fn attempt(&self, sink: &SinkSpec, batch: &[Delivery], now_seconds: i64) -> Attempt {
         let started = Instant::now();
-        let target = match Target::of(sink) {
+        let target = match Target::of(sink, &self.role_accounts) {
             Ok(target) => target,
             Err(refused) => {
                 return Attempt {

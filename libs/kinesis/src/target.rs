@@ -2,7 +2,7 @@
 
 use millrace_domain::{
     SinkConfiguration,
-    arn::{RoleArn, StreamArn},
+    arn::{RoleAccounts, RoleArn, StreamArn},
     outcome::{Outcome, Reason},
     sink::KinesisPartitionKey,
 };
@@ -25,8 +25,8 @@ pub(crate) struct Unusable {
 }
 
 impl Target {
-    /// Reads a sink's configuration.
-    pub(crate) fn of(sink: &SinkSpec) -> Result<Self, Unusable> {
+    /// Reads a sink's configuration; its role must be of one of `accounts`.
+    pub(crate) fn of(sink: &SinkSpec, accounts: &RoleAccounts) -> Result<Self, Unusable> {
         let SinkConfiguration::Kinesis { arn, role_arn, external_id, partition_key } =
             &sink.configuration
         else {
@@ -40,13 +40,13 @@ impl Target {
             detail: format!("the ARN of the stream {wrong}: make a sink with a valid one"),
         })?;
         let role = RoleArn::parse(role_arn).ok().filter(|_| !external_id.reveal().is_empty());
-        let Some(role) = role else {
-            return Err(Unusable {
-                outcome: Outcome::Retry { reason: Reason::AssumeRole, after: None },
-                detail: "the sink has no role with an external id, and nothing is sent without one"
-                    .to_owned(),
-            });
+        let unassumable = |detail: String| {
+            let outcome = Outcome::Retry { reason: Reason::AssumeRole, after: None };
+            Unusable { outcome, detail }
         };
+        let without = "the sink has no role with an external id, and nothing is sent without one";
+        let role = role.ok_or_else(|| unassumable(without.to_owned()))?;
+        accounts.check(&role).map_err(|wrong| unassumable(format!("the role {wrong}")))?;
         let role = Role {
             arn: role_arn.clone(),
             external_id: external_id.clone(),

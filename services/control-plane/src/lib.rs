@@ -165,6 +165,10 @@ pub async fn build(
             policy: checked.policy,
             limit: settings.limits.sinks_per_account,
             files: settings.sinks.file.root().is_some(),
+            role_accounts: millrace_domain::arn::RoleAccounts {
+                allow: settings.sinks.kinesis.allow_accounts.clone(),
+                refuse: settings.sinks.kinesis.refuse_accounts.clone(),
+            },
             schemas_url: Arc::clone(&schemas_url),
             trials: sinks::Trials::default(),
             deliverers,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use millrace_domain::{
     AccountSid, Refusal, Sink, SinkConfiguration, SinkDelivery, SinkSid, SinkStatus, SinkType,
     SinkUpdate,
+    arn::{RoleAccounts, RoleArn},
     destination::DestinationPolicy,
     sink::{Headers, check_description},
 };
@@ -46,6 +47,8 @@ pub(crate) struct Sinks {
     pub(crate) limit: u32,
     /// Whether the operator has a place for files.
     pub(crate) files: bool,
+    /// Whose roles sinks may name.
+    pub(crate) role_accounts: RoleAccounts,
     /// What the URI in `dataschema` starts with.
     pub(crate) schemas_url: Arc<str>,
     /// When accounts last had tests.
@@ -180,11 +183,18 @@ impl Sinks {
         }
     }
 
-    /// Checks where the events would go: a URL by the address guard, a file by whether there may be any.
+    /// Checks where the events would go: a URL by the address guard, a stream by whose role it is written with, a file by whether
+    /// there may be any.
     fn check_place(&self, configuration: &SinkConfiguration) -> Result<(), Refusal> {
         if configuration.sink_type() == SinkType::File && !self.files {
             let message = "cannot be `file` here: the operator has set no `sinks.file.root`";
             return Err(Refusal::invalid("SinkType", message));
+        }
+        if let SinkConfiguration::Kinesis { role_arn, .. } = configuration {
+            let role = RoleArn::parse(role_arn).and_then(|role| self.role_accounts.check(&role));
+            return role.map_err(|wrong| {
+                Refusal::invalid("SinkConfiguration.role_arn", wrong.to_string())
+            });
         }
         let Some(destination) = configuration.destination() else { return Ok(()) };
         let field = "SinkConfiguration.destination";

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use millrace_domain::SinkType;
+use millrace_domain::{SinkType, arn::RoleAccounts};
 use millrace_kinesis::Kinesis;
 use millrace_runtime::sections::SinksSettings;
 use millrace_sinks::{Drivers, FileOptions, HttpOptions, Options, SegmentOptions};
@@ -42,6 +42,10 @@ fn kinesis(settings: &Settings) -> Kinesis {
         sts_endpoint: endpoint(&given.sts_endpoint),
         deadline: settings.delivery.timeout,
         record_max_bytes: given.record_max_bytes,
+        role_accounts: RoleAccounts {
+            allow: given.allow_accounts.clone(),
+            refuse: given.refuse_accounts.clone(),
+        },
         key: None,
     })
 }

@@ -86,6 +86,20 @@ async fn a_stream_that_is_not_there_is_for_its_owner_to_mend() {
 }
 
 #[tokio::test]
+async fn a_request_is_signed_for_the_region_of_the_stream() {
+    // The server refuses what is signed for another.
+    let aws = aws().await;
+    let driver = driver(&aws);
+    for region in ["ap-southeast-2", "eu-west-1", "us-east-1"] {
+        let arn = format!("arn:aws:kinesis:{region}:123456789012:stream/there");
+        aws.stream(&arn);
+        let attempt = driver.deliver(&sink_of(&arn, ROLE, EXTERNAL_ID), &events(1), NOW).await;
+        assert_eq!(attempt.outcomes, [Outcome::Delivered], "{}", attempt.detail);
+    }
+    assert_eq!(aws.assumptions().len(), 1, "a role serves in every region");
+}
+
+#[tokio::test]
 async fn no_answer_a_broken_one_and_none_of_kinesis_are_retried() {
     let aws = aws().await;
     let brief = Options { deadline: Duration::from_secs(3), ..options(&aws.url()) };

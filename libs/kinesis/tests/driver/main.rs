@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use millrace_domain::{
     AccountSid, Secret, SinkConfiguration, SinkDelivery, SinkSid,
+    arn::RoleAccounts,
     outcome::{Outcome, Reason},
     sink::{Headers, KinesisPartitionKey},
 };

@@ -54,6 +54,22 @@ async fn without_a_role_or_an_external_id_nothing_is_sent() {
 }
 
 #[tokio::test]
+async fn a_role_of_an_account_that_the_operator_keeps_is_not_asked_for() {
+    let aws = aws().await;
+    let list = |account: &str| vec![account.to_owned()];
+    for (allow, refuse) in [(list("210987654321"), vec![]), (vec![], list("123456789012"))] {
+        let role_accounts = RoleAccounts { allow, refuse };
+        let driver = Kinesis::new(Options { role_accounts, ..options(&aws.url()) });
+        let attempt = attempt(&driver, 2).await;
+        assert_eq!(attempt.outcomes, vec![retry(Reason::AssumeRole); 2]);
+        assert!(attempt.detail.contains("the operator"), "{}", attempt.detail);
+        let told = driver.examine(&sink(), &event("EZ1"), NOW).await;
+        assert_eq!(told.attempt.outcomes, [retry(Reason::AssumeRole)], "{told:?}");
+    }
+    assert_eq!((aws.assumptions().len(), aws.puts()), (0, 0));
+}
+
+#[tokio::test]
 async fn the_server_asks_for_an_external_id_that_is_missing() {
     // That the driver passes says something only because of this.
     let aws = aws().await;

@@ -29,6 +29,10 @@ pub struct KinesisSettings {
     /// Most bytes of a record, its partition key included: a stream takes 1 MiB unless its owner says otherwise. Between 1 kB and
     /// 10 MiB.
     pub record_max_bytes: usize,
+    /// AWS accounts whose roles sinks may name, of 12 digits each; empty: any.
+    pub allow_accounts: Vec<String>,
+    /// AWS accounts whose roles sinks may not name, such as the one that Millrace runs in.
+    pub refuse_accounts: Vec<String>,
 }
 
 /// Section `sinks.cloudevents`.
@@ -69,8 +73,13 @@ pub struct FileSettings {
 
 impl Default for KinesisSettings {
     fn default() -> Self {
-        let here = String::new;
-        Self { endpoint: here(), sts_endpoint: here(), record_max_bytes: 1024 * 1024 }
+        Self {
+            endpoint: String::new(),
+            sts_endpoint: String::new(),
+            record_max_bytes: 1024 * 1024,
+            allow_accounts: Vec::new(),
+            refuse_accounts: Vec::new(),
+        }
     }
 }
 
@@ -103,7 +112,13 @@ impl SinksSettings {
     /// # Errors
     /// The first setting that is wrong, by name.
     pub fn check(&self) -> anyhow::Result<()> {
-        let KinesisSettings { endpoint, sts_endpoint, record_max_bytes } = &self.kinesis;
+        let KinesisSettings {
+            endpoint,
+            sts_endpoint,
+            record_max_bytes,
+            allow_accounts,
+            refuse_accounts,
+        } = &self.kinesis;
         for (name, endpoint) in [("endpoint", endpoint), ("sts_endpoint", sts_endpoint)] {
             anyhow::ensure!(
                 endpoint.is_empty() || is_base(endpoint),
@@ -114,6 +129,14 @@ impl SinksSettings {
             (1024..=10 * 1024 * 1024).contains(record_max_bytes),
             "wrong setting `sinks.kinesis.record_max_bytes`: must be between 1024 and 10485760"
         );
+        for (name, accounts) in
+            [("allow_accounts", allow_accounts), ("refuse_accounts", refuse_accounts)]
+        {
+            anyhow::ensure!(
+                accounts.iter().all(|account| is_aws_account(account)),
+                "wrong setting `sinks.kinesis.{name}`: must be AWS accounts of 12 digits, such as `[\"123456789012\"]`"
+            );
+        }
         let SegmentSettings { endpoint, endpoint_eu } = &self.segment;
         for (name, endpoint) in [("endpoint", endpoint), ("endpoint_eu", endpoint_eu)] {
             anyhow::ensure!(
@@ -141,6 +164,10 @@ impl SinksSettings {
         );
         Ok(())
     }
+}
+
+fn is_aws_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A URL that a path can be appended to.
@@ -173,6 +200,8 @@ mod tests {
         assert!(wrong(|s| s.kinesis.endpoint = "kinesis".into()).contains("kinesis.endpoint`"));
         assert!(wrong(|s| s.kinesis.sts_endpoint = "ftp://a".into()).contains("sts_endpoint"));
         assert!(wrong(|s| s.kinesis.record_max_bytes = 1).contains("record_max_bytes"));
+        assert!(wrong(|s| s.kinesis.allow_accounts = vec!["1234".into()]).contains("allow_acc"));
+        assert!(wrong(|s| s.kinesis.refuse_accounts = vec![String::new()]).contains("refuse_acc"));
         assert!(wrong(|s| s.file.root = "relative".into()).contains("file.root"));
         assert!(wrong(|s| s.file.max_bytes = 1).contains("file.max_bytes"));
         assert!(wrong(|s| s.file.max_files = 1).contains("file.max_files"));

@@ -115,7 +115,7 @@ fn json_answer(status: u16, body: &Value) -> Answer {
     Answer { status, content_type: "application/x-amz-json-1.1", body: body.to_string() }
 }
 
-/// Who signs must be a session that has not ended, and no one else; the stream must be there.
+/// Who signs must be a session that has not ended, and no one else, for the stream's region; the stream must be there.
 fn check(request: &Request, body: &Value, state: &State) -> Result<String, Answer> {
     let signed_by = request.header("authorization").split_once("Credential=");
     let key = signed_by.and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();
@@ -129,6 +129,11 @@ fn check(request: &Request, body: &Value, state: &State) -> Result<String, Answe
         return Err(kinesis_error(400, "ExpiredTokenException", message));
     }
     let stream = body["StreamARN"].as_str().unwrap_or_default();
+    let region = signed_by.and_then(|(_, rest)| rest.split('/').nth(2));
+    if region != stream.split(':').nth(3) {
+        let message = "Credential should be scoped to a valid region.";
+        return Err(kinesis_error(400, "InvalidSignatureException", message));
+    }
     match state.streams.contains(stream) {
         true => Ok(stream.to_owned()),
         false => {

@@ -162,3 +162,18 @@ async fn grpc_names_the_field_of_the_type() {
     let updated = sinks.update_sink(it.ask(request)).await.expect("updated").into_inner();
     assert_eq!(updated.sink.expect("a sink").headers["x-a"], "b");
 }
+
+#[tokio::test]
+async fn a_role_of_an_account_that_the_operator_keeps_is_refused() {
+    let it = start_with(|settings| {
+        settings.sinks.kinesis.refuse_accounts = vec!["111122223333".to_owned()];
+    })
+    .await;
+    let form = [("Description", "d"), ("SinkType", "kinesis"), ("SinkConfiguration", KINESIS)];
+    let (status, answer) = it.post("/v1/Sinks", &form).await;
+    assert_eq!((status.as_u16(), &answer["code"]), (400, &json!(91000)), "{answer}");
+    assert!(text(&answer, "message").contains("SinkConfiguration.role_arn"), "{answer}");
+    let other = KINESIS.replace("iam::111122223333", "iam::999999999999");
+    let form = [("Description", "d"), ("SinkType", "kinesis"), ("SinkConfiguration", &other)];
+    assert_eq!(it.post("/v1/Sinks", &form).await.0.as_u16(), 201);
+}
