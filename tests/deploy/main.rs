@@ -11,6 +11,7 @@ mod monitoring;
 mod network;
 mod notes;
 mod policy;
+mod quick_start;
 mod refusals;
 mod rendered;
 mod routes;

@@ -98,7 +98,7 @@ async fn an_upgrade_under_load_and_a_step_back_lose_nothing() {
     // Beside the old release, under load.
     stack.servers().migrate(&new, &[]).await;
     load.progress(BETWEEN).await;
-    for _ in 0..scaled(1, 5) {
+    for _ in 0..scaled(1, 3) {
         let mut roll = Roll { stack: &mut stack, load: &load };
         roll.control_planes(&new).await;
         // Old routers and deliverers take what a new control-plane tells them.
