@@ -173,7 +173,7 @@ impl Servers {
 
     pub(crate) fn process_ref(&self, kind: Kind) -> &Process {
         &match kind {
-            Kind::ControlPlane => self.control_plane.as_ref().expect("it was started"),
+            Kind::ControlPlane => &self.control_planes[0],
             Kind::Router(number) => &self.routers[number],
             Kind::Deliverer(number) => &self.deliverers[number],
         }
