@@ -33,8 +33,9 @@ fn the_quick_start_names_what_the_chart_installs() {
     assert_eq!(forwards.len(), 2, "control-plane and router: {forwards:?}");
     for service in forwards {
         let port = after(&section, &format!("port-forward service/{service} "))[0];
+        let port: u64 = port.parse().expect("a port");
         let ports = &named(&objects, "Service", service)["spec"]["ports"];
-        let has = list(ports).iter().any(|it| it["port"].to_string() == port);
+        let has = list(ports).iter().any(|it| it["port"] == port);
         assert!(has, "{service} {port}: {ports}");
     }
     let secret = &named(&objects, "Secret", after(&section, "get secret ")[0])["data"];
