@@ -178,7 +178,7 @@ impl Default for DeliverySettings {
             in_flight_per_sink: 64,
             lane_events: 1_000,
             lane_bytes: 4 * 1024 * 1024,
-            unsettled_bytes: 48 * 1024 * 1024,
+            unsettled_bytes: 40 * 1024 * 1024,
             linger: Duration::from_secs(5),
             gather: Duration::from_secs(1),
         }
