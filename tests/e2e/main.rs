@@ -7,6 +7,7 @@ mod finds;
 mod kinesis;
 mod projects;
 mod publishes;
+mod quarantine;
 mod refuses_bodies;
 mod refuses_events;
 mod refuses_resources;

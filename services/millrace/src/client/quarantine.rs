@@ -64,12 +64,13 @@ enum QuarantineCommand {
 }
 
 #[derive(clap::Args)]
+#[group(required = true, multiple = false)]
 struct WhichArgs {
     /// The chunks' names.
-    #[arg(value_name = "NAME", required_unless_present = "all")]
+    #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// All that are there now.
-    #[arg(long, conflicts_with = "names")]
+    #[arg(long)]
     all: bool,
 }
 
