@@ -3,7 +3,10 @@
 //! In `make test` both are the program under test: what an upgrade does to it besides the new code. `make upgrade` names the
 //! program of the release before in `MILLRACE_OLD_BINARY`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use millrace_testkit::{
     eventually,
@@ -17,6 +20,9 @@ use millrace_tests::{
 const OLD: &str = "MILLRACE_OLD_BINARY";
 /// Events between one process and the next.
 const BETWEEN: usize = 60;
+
+/// Longest wait for the first event that is parked.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sinks that are down while one release is there, and well again under the other: the path of each.
 const PARKED_BY_OLD: &str = "/tenant-100";
@@ -64,7 +70,9 @@ async fn becomes(process: &mut Process, program: &Path, load: &Load) {
 /// Waits until a sink that was down has events waiting for it.
 async fn is_parked(stack: &mut Stack, load: &Load) {
     load.progress(BETWEEN).await;
+    let started = Instant::now();
     while stack.servers().parked_events().await == 0 {
+        assert!(started.elapsed() < PATIENCE, "nothing is parked for a sink that is down");
         load.progress(BETWEEN).await;
     }
 }
