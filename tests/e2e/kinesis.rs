@@ -72,7 +72,8 @@ fn prepare(aws: &Aws) {
     aws.stream(STREAM);
 }
 
-async fn stack(mode: Mode, url: &str, key: [&str; 2]) -> Stack {
+/// The product, for which both of AWS' services are at `url`.
+pub(crate) async fn stack(mode: Mode, url: &str, key: [&str; 2]) -> Stack {
     let url: &'static str = url.to_owned().leak();
     let settings = [("sinks.kinesis.endpoint", url), ("sinks.kinesis.sts_endpoint", url)];
     let [id, secret] = key.map(str::to_owned);

@@ -1,24 +1,42 @@
 //! The test of a sink, by REST and by the command line: the event comes, signed, and what is wrong is told.
 
-use millrace_testkit::receiver::{Answer, Receiver};
+use std::{collections::BTreeSet, process::Output};
+
+use millrace_testkit::{
+    moto::Moto,
+    receiver::{Answer, Receiver},
+};
 use millrace_tests::{Kind, Mode, Options, Stack, binary};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
+use crate::kinesis;
+
 /// `millrace sinks test DG… --json`: whether it exited well, and what it told.
 async fn tested(stack: &Stack, sid: &str) -> (bool, Value) {
-    let ran = Command::new(binary())
-        .args(["sinks", "--json", "test", sid])
+    let ran = run(stack, &["sinks", "--json", "test", sid]).await;
+    let out = String::from_utf8_lossy(&ran.stdout).into_owned();
+    let told = serde_json::from_str(&out);
+    let told = told.unwrap_or_else(|_| panic!("{out}\n{}", String::from_utf8_lossy(&ran.stderr)));
+    (ran.status.success(), told)
+}
+
+/// `millrace sinks test DG…`: whether it exited well, and what it says to people.
+async fn said(stack: &Stack, sid: &str) -> (bool, String) {
+    let ran = run(stack, &["sinks", "test", sid]).await;
+    let said = [ran.stdout, ran.stderr].concat();
+    (ran.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+async fn run(stack: &Stack, arguments: &[&str]) -> Output {
+    Command::new(binary())
+        .args(arguments)
         .env("MILLRACE__CLIENT__SERVER", stack.url(Kind::ControlPlane))
         .env("MILLRACE__CLIENT__ACCOUNT_SID", &stack.identity.account_sid)
         .env("MILLRACE__CLIENT__AUTH_TOKEN", &stack.identity.auth_token)
         .output()
         .await
-        .expect("the command runs");
-    let out = String::from_utf8_lossy(&ran.stdout).into_owned();
-    let told = serde_json::from_str(&out);
-    let told = told.unwrap_or_else(|_| panic!("{out}\n{}", String::from_utf8_lossy(&ran.stderr)));
-    (ran.status.success(), told)
+        .expect("the command runs")
 }
 
 #[tokio::test]
@@ -91,4 +109,55 @@ async fn the_command_tells_each_step_and_what_to_do() {
         refused = (answer.status == 429).then(|| answer.error().1).or(refused);
     }
     assert_eq!(refused, Some(20429), "an account has so many tests and no more");
+}
+
+#[tokio::test]
+async fn of_a_kinesis_sink_the_command_tells_of_role_stream_and_record() {
+    let moto = Moto::start().await;
+    let key = [moto.made("key_id"), moto.made("key_secret")];
+    let stack = kinesis::stack(Mode::Servers, moto.url(), key).await;
+    let [arn, role, external_id] =
+        ["stream_arn", "role_arn", "external_id"].map(|name| moto.made(name));
+    let sink = async |arn: &str, role_arn: &str, external_id: &str| {
+        let configuration = json!({ "arn": arn, "role_arn": role_arn, "external_id": external_id });
+        stack.sink_of("kinesis", configuration).await.sid
+    };
+
+    let (well, text) = said(&stack, &sink(arn, role, external_id).await).await;
+    tells(&text, &["assume role  ok", role, "list shards  ok", "2 open", "deliver      ok"]);
+    tells(&text, &["200 shardId-", "sequence number", " ms", "test_id "]);
+    assert!(well, "{text}");
+    let (ids, _) = moto.until_there_are(1).await;
+    assert_eq!(ids, BTreeSet::from([stack.identity.account_sid.clone()]));
+
+    // Whom the role has to trust, and how, in the words of its trust policy.
+    let mends = ["sts:AssumeRole", "sts:ExternalId", ":user/millrace", "trust policy"];
+    let wrong = sink(arn, role, "not-the-external-id").await;
+    let (well, text) = said(&stack, &wrong).await;
+    tells(&text, &["assume role  failed", "AccessDenied", role, "error 93102", "errors/93102"]);
+    tells(&text, &mends);
+    assert!(!well && !text.contains("not-the-external-id"), "{text}");
+    assert!(!text.contains("list shards"), "nothing is done without the role: {text}");
+    let (_, told) = tested(&stack, &wrong).await;
+    assert_eq!((&told["error_code"], &told["http_status"]), (&json!(93102), &Value::Null));
+
+    // Of a role that is not there AWS says the same; moto grants it.
+    let distrustful = moto.made("distrustful_arn");
+    let (well, text) = said(&stack, &sink(arn, distrustful, external_id).await).await;
+    tells(&text, &["assume role  failed", "AccessDenied", distrustful, "error 93102"]);
+    tells(&text, &mends);
+    assert!(!well, "{text}");
+
+    let gone = arn.replace("/events", "/no-such-stream");
+    let (well, text) = said(&stack, &sink(&gone, role, external_id).await).await;
+    tells(&text, &["assume role  ok", "list shards  failed", "93103", "deliver      failed"]);
+    tells(&text, &["ResourceNotFoundException", "error 91300", "that it exists"]);
+    assert!(!well, "{text}");
+    assert_eq!(moto.events().await.1, 1, "nothing else got in");
+}
+
+fn tells(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "`{part}` is not in:\n{text}");
+    }
 }

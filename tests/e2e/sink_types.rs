@@ -135,6 +135,34 @@ async fn a_file_has_every_event_in_a_line_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_file_has_every_event_and_no_torn_line_after_kills() {
+    let root = tempfile::tempdir().expect("a directory");
+    let options = with("sinks.file.root", root.path().display().to_string());
+    let leases = [("deliverer.lease", "2s"), ("deliverer.renew", "400ms")];
+    let mut stack = Stack::start(Mode::Embedded, options.set(&leases)).await;
+    let sink = stack.sink_of("file", json!({ "path": "events.jsonl" })).await;
+    stack.subscribe(&sink, &[TYPE]).await;
+    let mut published = BTreeSet::new();
+    for kill in 0..3 {
+        let some = names(&format!("kill-{kill}"), 1_000);
+        publish(&stack, &some).await;
+        published.extend(some);
+        stack.process(Kind::Deliverer(0)).kill();
+        stack.process(Kind::Deliverer(0)).restart().await;
+    }
+    let path = root.path().join(&stack.identity.account_sid).join("events.jsonl");
+    let text = eventually("all events are in the file", || async {
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        published.iter().all(|name| text.contains(&format!("\"{name}\""))).then_some(text)
+    })
+    .await;
+    for line in text.lines() {
+        let event: Value = serde_json::from_str(line).expect("a line is an event");
+        assert!(event["id"].as_str().is_some_and(|id| published.contains(id)), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn headers_of_an_account_come_with_its_events() {
     let stack = Stack::start(Mode::Embedded, Options::default()).await;
     let receiver = Receiver::start().await;

@@ -25,8 +25,8 @@ pub struct Moto {
 }
 
 impl Moto {
-    /// Starts a server and makes in it: a stream of two shards, a role that may write to it, and a user who may assume that role
-    /// with an external id.
+    /// Starts a server and makes in it: a stream of two shards, a role that may write to it, a user who may assume that role
+    /// with an external id, and a role that trusts somebody else.
     ///
     /// # Panics
     /// If it does not start; with what to install.
@@ -62,7 +62,8 @@ impl Moto {
         &self.url
     }
 
-    /// What was made: `stream_arn`, `role_arn`, `external_id`, and the key of the user, `key_id` and `key_secret`.
+    /// What was made: `stream_arn`, `role_arn`, `external_id`, the key of the user, `key_id` and `key_secret`, and
+    /// `distrustful_arn`, a role that does not trust that user.
     ///
     /// # Panics
     /// If there is nothing of that name.
