@@ -1,5 +1,6 @@
 //! What is deployed: the Helm chart, the image and `compose.yaml`, by the tools that read them and the binary that they start.
 
+mod catalogue;
 mod chart;
 mod checks;
 mod commands;
@@ -7,6 +8,7 @@ mod documented;
 mod environment;
 mod evaluation;
 mod image;
+mod metrics;
 mod monitoring;
 mod network;
 mod notes;

