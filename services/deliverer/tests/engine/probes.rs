@@ -149,6 +149,39 @@ async fn retry_after_holds_back_sends_and_probes() {
     deliverer.stop().await;
 }
 
+/// As a stream with too few shards does: of a request it takes some, or none, and says that the rest is too much.
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_throttles_is_slowed_down_and_never_taken_for_down() {
+    let mut world = World::with([batched(1)]);
+    world.settings.delivery.backoff_base = SECOND;
+    world.sinks.answer(sid(1), |ask| match ask.nth {
+        0..40 if ask.nth % 2 == 0 => Answer::throttles_after(10),
+        0..40 => Answer::status(429),
+        _ => Answer::status(200),
+    });
+    let deliverer = world.start().await;
+    world.publish(ids("a", 2_000), &[1]).await;
+    let throttled = |world: &World| world.sinks.requests(sid(1)).len() > 40;
+    while !throttled(&world) {
+        let opened = world.backlog(1).map_or(0, |state| state.next_probe_ms);
+        assert_eq!(opened, 0, "its breaker is closed");
+        sleep(Duration::from_millis(100)).await;
+    }
+    let requests = world.sinks.requests(sid(1));
+    // What was open at once when it said so for the first time ends; from then on one at a time, a pause after each. Later on some
+    // requests are so small that it takes all of them.
+    let slowed = &requests[8..30];
+    assert_eq!(most_at_once(slowed), 1);
+    for (one, next) in slowed.iter().zip(&slowed[1..]) {
+        let gap = next.began - one.began;
+        assert!(gap >= SECOND, "{gap:?}");
+    }
+    world.until("all arrived", 3_600 * SECOND, World::is_empty).await;
+    let delivered = world.sinks.delivered(sid(1));
+    assert!(delivered.len() == 2_000 && delivered.values().all(|times| *times == 1));
+    deliverer.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_comes_back_is_drained_from_one_request_at_a_time_upwards() {
     let world = World::with([sink(1)]);

@@ -33,6 +33,8 @@ pub(crate) struct Answer {
     pub(crate) takes: Duration,
     /// Of a batch that it takes, it takes so many, and fails with the others.
     pub(crate) first: usize,
+    /// Why it fails with the others.
+    pub(crate) rest: Reason,
 }
 
 impl Answer {
@@ -42,6 +44,7 @@ impl Answer {
             retry_after: None,
             takes: Duration::from_millis(1),
             first: usize::MAX,
+            rest: Reason::Write,
         }
     }
 
@@ -51,6 +54,11 @@ impl Answer {
 
     pub(crate) fn takes_first(first: usize) -> Self {
         Self { first, ..Self::status(200) }
+    }
+
+    /// Takes so many of a batch; the others are too much for it.
+    pub(crate) fn throttles_after(first: usize) -> Self {
+        Self { rest: Reason::Throttled, ..Self::takes_first(first) }
     }
 
     pub(crate) fn after(self, takes: Duration) -> Self {
@@ -186,7 +194,7 @@ impl Driver for Scripted {
         };
         let mut outcomes = vec![outcome; batch.len()];
         if outcomes[0] == Outcome::Delivered {
-            let failed = Outcome::Retry { reason: Reason::Write, after: None };
+            let failed = Outcome::Retry { reason: answer.rest, after: None };
             outcomes.iter_mut().skip(answer.first).for_each(|other| *other = failed.clone());
         }
         let delivered = outcomes.iter().filter(|it| **it == Outcome::Delivered).count();
