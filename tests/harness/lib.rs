@@ -22,6 +22,7 @@ mod events;
 mod identity;
 mod judge;
 mod load;
+mod member;
 mod port;
 mod process;
 mod publisher;
@@ -38,6 +39,7 @@ pub use self::{
     identity::Identity,
     judge::Verdict,
     load::{Load, Published},
+    member::Member,
     port::free_port,
     process::{Process, Spec},
     publisher::{Publisher, authorized, channel},

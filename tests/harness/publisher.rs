@@ -32,6 +32,14 @@ impl Publisher {
         Self { grpc, http: http(), url: url.to_owned(), authorization: authorization.to_owned() }
     }
 
+    /// Somebody without credentials, who gets nowhere.
+    ///
+    /// # Panics
+    /// If `url` is none.
+    pub fn anonymous(url: &str) -> Self {
+        Self::new(url, "")
+    }
+
     /// Publishes by gRPC.
     ///
     /// # Errors
@@ -58,7 +66,10 @@ impl Publisher {
     /// If nobody answers.
     pub async fn post(&self, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Answer {
         let mut request = self.http.post(format!("{}/v1/Events", self.url));
-        request = request.header("authorization", &self.authorization).body(body);
+        if !self.authorization.is_empty() {
+            request = request.header("authorization", &self.authorization);
+        }
+        request = request.body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

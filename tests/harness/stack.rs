@@ -274,7 +274,11 @@ impl Stack {
         self.make_sink(&self.identity.basic(), sink_type, configuration).await
     }
 
-    async fn sink_as(&self, credentials: &str, configuration: Value) -> Sink {
+    /// Makes a webhook sink of whose `credentials` they are.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn sink_as(&self, credentials: &str, configuration: Value) -> Sink {
         self.make_sink(credentials, "webhook", configuration).await
     }
 
@@ -387,7 +391,11 @@ impl Stack {
         }
     }
 
-    fn note(&self, answer: &Answer) {
+    /// Has [`Stack::settled`] wait for a change, which was answered so.
+    ///
+    /// # Panics
+    /// If it was none.
+    pub fn note(&self, answer: &Answer) {
         let version = answer.version.clone().expect("a change tells its version");
         *self.version.lock().expect("not poisoned") = Some(version);
     }
