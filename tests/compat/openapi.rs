@@ -3,7 +3,7 @@
 use std::{process::Stdio, time::Duration};
 
 use millrace_testkit::python;
-use millrace_tests::{Kind, Mode, Options, Stack};
+use millrace_tests::{Kind, Member, Mode, Options, Stack};
 use tokio::{process::Command, time::timeout};
 
 /// <https://pypi.org/project/schemathesis/4.32.5/>
@@ -18,12 +18,14 @@ async fn whatever_is_asked_the_answer_is_as_described() {
     let stack = Stack::start(Mode::Embedded, Options::default()).await;
     let sink = stack.sink_with(serde_json::json!({ "destination": "http://127.0.0.1:9/" })).await;
     stack.subscribe(&sink, &[millrace_tests::TYPE]).await;
+    // A key goes on to be good when the auth token is rotated, which is among the operations.
+    let key = Member::first(&stack).key(&stack, "main").await;
     let python = tokio::task::spawn_blocking(|| python::with(&[TOOL])).await.expect("installed");
     let directory = tempfile::tempdir().expect("a directory");
     let document = format!("{}/openapi.json", stack.url(Kind::ControlPlane));
     let mut run = Command::new(python);
     run.args(["-m", "schemathesis.cli", "run", &document, "--no-color"]);
-    run.args(["--header", &format!("Authorization: {}", stack.identity.basic())]);
+    run.args(["--header", &format!("Authorization: {key}")]);
     run.args(["--checks", CHECKS, "--phases", "examples,coverage,fuzzing", "--seed", "4711"]);
     run.args(["--max-examples", "8", "--max-time", "40", "--workers", "2", "--no-shrink"]);
     run.args(["--continue-on-failure", "--warnings", "off", "--request-timeout", "20"]);

@@ -146,7 +146,13 @@ impl AccountService for Face {
                 return Err(Failure::invalid(code::BAD_REQUEST, "update_mask", message));
             }
             let asked = required("api_key", request.api_key)?;
-            let key = (None, sid("api_key.sid", &asked.sid)?);
+            let sid = sid("api_key.sid", &asked.sid)?;
+            if mask.paths.is_empty() && asked.friendly_name.is_empty() {
+                let key = self.app.accounts.fetch_api_key(caller, None, sid).await?;
+                let api_key = Some(v1::ApiKey::new(&key, None));
+                return Ok(Response::new(v1::UpdateApiKeyResponse { api_key }));
+            }
+            let key = (None, sid);
             let renamed = self.app.accounts.rename_api_key(caller, key, &asked.friendly_name).await;
             let names = [("friendly_name", "api_key.friendly_name")];
             let done = renamed.map_err(|failure| failure.spelt(&names))?;
@@ -173,12 +179,22 @@ impl AccountService for Face {
         &self,
         request: Request<v1::CreateSecondaryAuthTokenRequest>,
     ) -> Result<Response<v1::CreateSecondaryAuthTokenResponse>, Status> {
-        self.within(request, |caller, request| async move {
-            let account = optional_sid("account_sid", &request.account_sid)?;
-            let done = self.app.accounts.create_secondary(caller, account).await?;
-            Ok(committed(done, |account| v1::CreateSecondaryAuthTokenResponse {
-                account: Some((&account).into()),
-            }))
+        self.within(request, |caller, mut request| async move {
+            let id = mem::take(&mut request.request_id);
+            let named = Named::of(caller, id, ("CreateSecondaryAuthToken", &request))?;
+            let answer = |account: &Account| v1::CreateSecondaryAuthTokenResponse {
+                account: Some(account.into()),
+            };
+            let render = move |made: &Resource| match made {
+                Resource::Account(account) => Some(answer(account)),
+                _ => None,
+            };
+            let work = async {
+                let account = optional_sid("account_sid", &request.account_sid)?;
+                let done = self.app.accounts.create_secondary(caller, account).await?;
+                Ok(committed(done, |account| answer(&account)))
+            };
+            self.once(named, render, work).await
         })
         .await
     }

@@ -2,8 +2,8 @@
 
 use millrace_domain::{AccountSid, AccountStatus};
 use millrace_proto::v1::{
-    CreateAccountRequest, CreateApiKeyRequest, GetAccountRequest, GetSinkRequest, KeyAccess,
-    ListSinksRequest, account_service_client::AccountServiceClient,
+    ApiKey, CreateAccountRequest, CreateApiKeyRequest, GetAccountRequest, GetSinkRequest,
+    KeyAccess, ListSinksRequest, UpdateApiKeyRequest, account_service_client::AccountServiceClient,
     sink_service_client::SinkServiceClient,
 };
 use reqwest::Method;
@@ -154,6 +154,27 @@ async fn accounts_and_api_keys_are_made_over_grpc() {
     let by_key = basic(&key.sid, &key.secret);
     let list = it.anonymous(Method::GET, "/v1/Sinks").header("authorization", &by_key);
     assert_eq!(read(list).await.0, 200);
+    let named = async |name: &str, paths: &[&str]| {
+        let api_key =
+            ApiKey { sid: key.sid.clone(), friendly_name: name.to_owned(), ..Default::default() };
+        let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+        let request = UpdateApiKeyRequest {
+            api_key: Some(api_key),
+            update_mask: Some(prost_types::FieldMask { paths }),
+        };
+        let mut accounts = accounts.clone();
+        let updated = accounts.update_api_key(with_authorization(request, &own)).await?;
+        Ok(updated.into_inner().api_key.expect("a key").friendly_name)
+    };
+    for (name, paths, right) in [
+        ("ingest", &[][..], Ok("ingest".to_owned())),
+        ("", &[], Ok("ingest".to_owned())),
+        ("", &["friendly_name"], Ok(String::new())),
+        ("a", &["access"], Err(Code::InvalidArgument)),
+    ] {
+        let told: Result<_, tonic::Status> = named(name, paths).await;
+        assert_eq!(told.map_err(|error| error.code()), right, "{name} {paths:?}");
+    }
     let request = with_authorization(GetAccountRequest::default(), &by_key);
     let got = accounts.get_account(request).await.expect("its own account").into_inner();
     assert_eq!(got.account.expect("an account").sid, made.sid);

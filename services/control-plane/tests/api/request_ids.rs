@@ -3,9 +3,10 @@
 use futures::future::join_all;
 use millrace_proto::v1::{
     Account, AddSubscribedEventRequest, CreateAccountRequest, CreateApiKeyRequest,
-    CreateSinkRequest, CreateSubscriptionRequest, DeleteSinkRequest, GetApiKeyRequest, KeyAccess,
-    ListAccountsRequest, ListApiKeysRequest, ListSinksRequest, Sink, SubscribedEvent, Subscription,
-    WebhookConfiguration, account_service_client::AccountServiceClient, sink::Configuration,
+    CreateSecondaryAuthTokenRequest, CreateSinkRequest, CreateSubscriptionRequest,
+    DeleteSinkRequest, GetApiKeyRequest, KeyAccess, ListAccountsRequest, ListApiKeysRequest,
+    ListSinksRequest, Sink, SubscribedEvent, Subscription, WebhookConfiguration,
+    account_service_client::AccountServiceClient, sink::Configuration,
     sink_service_client::SinkServiceClient, subscription_service_client::SubscriptionServiceClient,
 };
 use reqwest::Method;
@@ -179,6 +180,25 @@ async fn a_key_is_made_once_and_its_secret_is_told_once() {
     assert_eq!(listed.expect("a page").into_inner().api_keys.len(), 1);
     let by_key = it.anonymous(Method::GET, "/v1/Sinks").basic_auth(&key.sid, Some(&secret));
     assert_eq!(read(by_key).await.0, 200, "a repeat changes no secret");
+}
+
+#[tokio::test]
+async fn a_second_token_is_made_once_and_told_again() {
+    let it = start().await;
+    let mut accounts = AccountServiceClient::new(it.channel().await);
+    let request = |id: &str| CreateSecondaryAuthTokenRequest {
+        request_id: id.to_owned(),
+        ..Default::default()
+    };
+    let made = accounts.create_secondary_auth_token(it.ask(request("t"))).await.expect("made");
+    let again = accounts.create_secondary_auth_token(it.ask(request("t"))).await.expect("found");
+    let (made, again) = (made.into_inner().account, again.into_inner().account);
+    assert_eq!(again, made);
+    assert_eq!(made.expect("an account").secondary_auth_token.len(), 32);
+    for id in ["other", ""] {
+        let refused = accounts.create_secondary_auth_token(it.ask(request(id))).await;
+        assert_eq!(refused.expect_err("there is one").code(), Code::AlreadyExists);
+    }
 }
 
 /// Asks twelve times at once, and expects one answer of all.

@@ -134,7 +134,9 @@ pub(crate) async fn run(args: KeysArgs) -> anyhow::Result<ExitCode> {
         KeyCommand::Update { sid, name } => {
             let failed = format!("rename the key `{sid}`");
             let api_key = v1::ApiKey { sid, friendly_name: name, ..v1::ApiKey::default() };
-            let request = v1::UpdateApiKeyRequest { api_key: Some(api_key), ..Default::default() };
+            let mask = prost_types::FieldMask { paths: vec!["friendly_name".to_owned()] };
+            let request =
+                v1::UpdateApiKeyRequest { api_key: Some(api_key), update_mask: Some(mask) };
             let renamed = client.update_api_key(request).await.map_err(|s| explain(&s, &failed))?;
             show(&args.output, renamed.into_inner().api_key)?;
         }

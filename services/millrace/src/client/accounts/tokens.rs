@@ -45,7 +45,9 @@ impl TokenCommand {
     ) -> anyhow::Result<()> {
         match self {
             Self::Create(of) => {
-                let request = v1::CreateSecondaryAuthTokenRequest { account_sid: named(of.sid) };
+                let account_sid = named(of.sid);
+                let request =
+                    v1::CreateSecondaryAuthTokenRequest { account_sid, ..Default::default() };
                 let made = client.create_secondary_auth_token(request).await;
                 let made = made.map_err(|s| explain(&s, "make a second auth token"))?;
                 show(output, made.into_inner().account)
