@@ -16,6 +16,9 @@ use millrace_watch::{Configuration, Schema};
 
 use crate::{auth::Caller, validate::Validators};
 
+/// What `,"accountsid":"AC…"` takes: it is not held against an event, which its own account may publish whoever else gets it.
+const ACCOUNT_ATTRIBUTE_BYTES: usize = 50;
+
 /// What all events of a request have in common.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin<'a> {
@@ -72,7 +75,7 @@ impl<'a> Origin<'a> {
         let published = self.published(&event)?;
         self.validate(&event, &published)?;
         let routes = self.configuration.routes(account, &event.event_type);
-        let own = variants(&event, &published, routes)?;
+        let own = variants(&event, &published, (routes, EVENT_MAX_BYTES))?;
         let mut sinks = u32::try_from(routes.len()).unwrap_or(u32::MAX);
         let rolled_up = match self.configuration.parent_routes(account, &event.event_type) {
             None => None,
@@ -81,7 +84,8 @@ impl<'a> Origin<'a> {
                     sinks = sinks.saturating_add(u32::try_from(routes.len()).unwrap_or(u32::MAX));
                 }
                 let event = of_subaccount(&event, account);
-                let variants = variants(&event, &published, routes)?;
+                let most = EVENT_MAX_BYTES + ACCOUNT_ATTRIBUTE_BYTES;
+                let variants = variants(&event, &published, (routes, most))?;
                 Some((parent, self.queued(parent, &event, variants)))
             }
         };
@@ -204,7 +208,7 @@ pub(crate) fn is_traceparent(text: &str) -> bool {
 fn variants(
     event: &CloudEvent<'_>,
     published: &Published<'_>,
-    routes: &[Route],
+    (routes, most): (&[Route], usize),
 ) -> Result<Vec<Variant>, Refusal> {
     let older = |route: &Route| {
         (route.schema_version < published.number)
@@ -226,7 +230,7 @@ fn variants(
             Some(version) => project(event, &version.projection, &version.dataschema),
             None => event.to_json(published.dataschema, &event.data),
         };
-        if bytes.len() > EVENT_MAX_BYTES {
+        if bytes.len() > most {
             return Err(Refusal::too_large(
                 "",
                 format!(

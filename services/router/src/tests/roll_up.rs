@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use millrace_domain::{AccountSid, Partition, SinkSid};
+use millrace_domain::{AccountSid, Partition, SinkSid, event::EVENT_MAX_BYTES};
 use millrace_queue::{Error, chunk};
 
 use super::*;
@@ -110,4 +110,28 @@ async fn a_subaccount_cannot_say_whose_its_event_is() {
     let of_child = waiting.iter().find(|((_, account, _), _)| *account == CHILD);
     assert_eq!(of_child.expect("waits").1.get("accountsid"), None, "it is taken out");
     assert_eq!(places(&waiting), each_once());
+}
+
+#[tokio::test]
+async fn what_a_subaccount_may_publish_does_not_depend_on_its_parent() {
+    let router = Fixture::start().await;
+    let of =
+        |length: usize| Event { data: format!(r#"{{"a":"{}"}}"#, "x".repeat(length)), ..paid("1") };
+    let written = |waiting: &[(Waits, Value)], account| {
+        let events = waiting.iter().filter(|((_, whose, _), _)| *whose == account);
+        events.map(|(_, event)| event.to_string().len()).max().expect("waits")
+    };
+    let publish = async |event| {
+        let credentials = basic(&CHILD.to_string(), "token");
+        let results = router.publish(&credentials, &[], vec![event]).await.expect("answered");
+        results.into_iter().map(word).collect::<Vec<_>>()
+    };
+    assert_eq!(publish(of(1)).await, ["accepted"]);
+    let least = written(&router.waiting().await, CHILD) - 1;
+    let most = EVENT_MAX_BYTES - least;
+    assert_eq!(publish(of(most)).await, ["accepted"]);
+    let waiting = router.waiting().await;
+    assert_eq!(written(&waiting, CHILD), EVENT_MAX_BYTES);
+    assert_eq!(written(&waiting, OTHER), EVENT_MAX_BYTES + 50, "and says whose it is");
+    assert_eq!(publish(of(most + 1)).await, ["too large"]);
 }
