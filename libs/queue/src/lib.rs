@@ -285,6 +285,12 @@ pub trait Queue: Send + Sync + 'static {
     /// owns it now.
     async fn owner_of(&self, partition: Partition) -> Result<Option<String>>;
 
+    /// How many settlements' reports of attempts this process saw given up, unread, for their bound, since it began. A queue that trims
+    /// nothing counts none.
+    fn attempts_trimmed(&self) -> u64 {
+        0
+    }
+
     /// The queue's time, by which windows and due times run.
     async fn now(&self) -> Result<Timestamp>;
 

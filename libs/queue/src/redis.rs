@@ -187,11 +187,6 @@ impl RedisQueue {
         }
     }
 
-    /// How many settlements' reports of attempts this process saw given up, unread, for their bound.
-    pub fn attempts_trimmed(&self) -> u64 {
-        self.trimmed.load(Ordering::Relaxed)
-    }
-
     fn count_trimmed(&self, trimmed: i64) {
         self.trimmed.fetch_add(u64::try_from(trimmed).unwrap_or(0), Ordering::Relaxed);
     }
@@ -281,6 +276,10 @@ impl Queue for RedisQueue {
 
     async fn owner_of(&self, partition: Partition) -> Result<Option<String>> {
         self.address_of_owner(partition).await
+    }
+
+    fn attempts_trimmed(&self) -> u64 {
+        self.trimmed.load(Ordering::Relaxed)
     }
 
     async fn now(&self) -> Result<Timestamp> {

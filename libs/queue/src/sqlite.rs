@@ -128,11 +128,6 @@ impl SqliteQueue {
         })
     }
 
-    /// How many settlements' reports of attempts were given up, unread, for their bound, since it was opened.
-    pub fn attempts_trimmed(&self) -> u64 {
-        self.trimmed.load(Ordering::Relaxed)
-    }
-
     /// Has the writer do a job; returns when it is on disk.
     async fn ask<W, T>(
         &self,
@@ -248,6 +243,10 @@ impl Queue for SqliteQueue {
 
     async fn owner_of(&self, partition: Partition) -> Result<Option<String>> {
         self.ask(partition, Job::Owner, || format!("find the owner of {}", partition.0)).await
+    }
+
+    fn attempts_trimmed(&self) -> u64 {
+        self.trimmed.load(Ordering::Relaxed)
     }
 
     async fn now(&self) -> Result<Timestamp> {

@@ -16,6 +16,7 @@ use crate::{Page, Result};
 mod days;
 mod groups;
 mod id;
+mod periods;
 mod postgres;
 mod query;
 mod sql;
@@ -23,6 +24,7 @@ mod sqlite;
 
 pub use self::{
     id::{LogId, Place},
+    periods::{ReportFate, ReportPeriod},
     postgres::open as open_postgres,
     sql::SqlLogs,
     sqlite::{open as open_sqlite, open_ephemeral as open_sqlite_ephemeral},
@@ -310,4 +312,9 @@ pub trait LogStore: Send + Sync + 'static {
     async fn sink_answers(&self, sinks: &[SinkSid]) -> Result<()>;
     /// Sinks that fail.
     async fn failing_sinks(&self) -> Result<Vec<FailingSink>>;
+
+    /// Notes what becomes of reports. A period that is known grows; a repeat changes nothing.
+    async fn note_report_periods(&self, periods: &[ReportPeriod], now: Timestamp) -> Result<()>;
+    /// Periods that were not over at `since`, in the order in which they began.
+    async fn report_periods(&self, since: Timestamp) -> Result<Vec<ReportPeriod>>;
 }

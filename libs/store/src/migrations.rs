@@ -22,6 +22,7 @@ pub(crate) const POSTGRES: Migrations = &[
     (6, "validation", include_str!("../migrations/postgres/0006_validation.sql")),
     (7, "requests", include_str!("../migrations/postgres/0007_requests.sql")),
     (8, "audit_log", include_str!("../migrations/postgres/0008_audit_log.sql")),
+    (12, "report_periods", include_str!("../migrations/postgres/0012_report_periods.sql")),
     (13, "origin", include_str!("../migrations/postgres/0013_origin.sql")),
 ];
 /// The same for SQLite.
@@ -42,6 +43,7 @@ pub(crate) const SQLITE_LOGS: Migrations = &[
         "error_logs_of_sinks",
         include_str!("../migrations/sqlite_logs/0004_error_logs_of_sinks.sql"),
     ),
+    (12, "report_periods", include_str!("../migrations/sqlite_logs/0012_report_periods.sql")),
 ];
 
 /// What a migration begins with that runs outside a transaction, as `CREATE INDEX CONCURRENTLY` must.

@@ -22,6 +22,8 @@ use crate::{
     status::{Failure, Kind, code},
 };
 
+mod reporting;
+
 /// Longest wait for a connection to a deliverer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest wait for its answer.

@@ -11,7 +11,7 @@ use millrace_domain::{
     schema::{EventType, SchemaVersion, check_name},
 };
 use millrace_proto::{v1, wire_time};
-use millrace_store::{LogStore, Page, ResourceStore, SinkFilter};
+use millrace_store::{LogStore, Page, ResourceStore};
 use tokio::sync::Semaphore;
 
 use self::{family::Family, holds::Holds, known::Known, sinks::Facts};
@@ -26,6 +26,7 @@ use crate::{
 
 mod family;
 mod holds;
+mod kept;
 mod known;
 mod matching;
 mod places;
@@ -36,8 +37,6 @@ mod subject;
 
 /// How long the change log tells how everything was.
 pub(crate) const HISTORY_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How long attempts and drops are kept.
-const LOGS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most sinks that are told of.
 const SINKS_MAX: usize = 100;
 /// Most versions of a schema that are looked at: as many as it may have.
@@ -151,43 +150,6 @@ impl Explain {
             known: !known.is_empty(),
             notes,
         })
-    }
-
-    /// Why nothing may be known of an event that there was.
-    async fn why_unknown(&self, asked: &Asked, seen: &[AccountSid], now: Timestamp) -> Vec<String> {
-        let mut why = Vec::new();
-        let days = LOGS_KEPT.as_secs() / 86_400;
-        match asked.at.or_else(|| crate::logs::time_of(&asked.event_id)) {
-            Some(at) if now.since(at) > LOGS_KEPT => {
-                why.push(format!("reports of that time are no longer kept: they are for {days} days"));
-            }
-            Some(_) => {}
-            None => why.push(
-                "it was looked for in the last 24 hours: its id does not tell when it was published, \
-                 which may be given"
-                    .to_owned(),
-            ),
-        }
-        let account = seen.first().copied().unwrap_or(asked.scope.account);
-        let page = Page { after: None, limit: 1 };
-        let any = self.store.sinks(account, &SinkFilter::default(), &page).await;
-        let any = any.ok().and_then(|sinks| sinks.first().map(|sink| sink.sid));
-        let reported = self.deliverers.attempts_reported(account, any).await;
-        why.push(match reported.as_deref() {
-            Ok("none") => {
-                "attempts are not kept (`logs.attempts` is `none`): a delivery leaves no trace"
-                    .to_owned()
-            }
-            Ok("failures") => {
-                "of deliveries that succeed most are not kept (`logs.attempts` is `failures`)"
-                    .to_owned()
-            }
-            Ok(_) => "attempts are kept, and may have been trimmed if nobody stored them in time"
-                .to_owned(),
-            Err(_) => "which attempts are kept is not known: no deliverer answers".to_owned(),
-        });
-        why.push("an event that no subscription takes leaves no trace either".to_owned());
-        why
     }
 
     async fn sinks(

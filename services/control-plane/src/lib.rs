@@ -53,7 +53,9 @@ use delivery::Deliverers;
 use explain::Explain;
 use logs::Logs;
 use quarantine::Quarantine;
-use reports::{health::Health, problems::Problems, quota::Quota, tally::Tally};
+use reports::{
+    account::LastStored, health::Health, problems::Problems, quota::Quota, tally::Tally,
+};
 use rest::openapi::Documents;
 use sinks::Sinks;
 use subscriptions::Subscriptions;
@@ -142,13 +144,19 @@ pub async fn build(
     );
     spawn_tasks(process, &store, &schemas_url, told);
     let (news, heard) = mpsc::channel(NEWS_MAX);
-    let task = LogTasks { store: &store, logs: &logs, queue: &queue, schemas_url: &schemas_url };
-    task.spawn(process, settings, heard);
     let deliverers = Deliverers {
         queue: queue.clone(),
         partitions: settings.queue.partitions,
         token: settings.internal.token.clone(),
     };
+    let task = LogTasks {
+        store: &store,
+        logs: &logs,
+        queue: &queue,
+        deliverers: &deliverers,
+        schemas_url: &schemas_url,
+    };
+    task.spawn(process, settings, heard);
     let app = Arc::new(App {
         explain: Explain {
             store: Arc::clone(&store),
@@ -299,6 +307,7 @@ struct LogTasks<'a> {
     store: &'a Arc<dyn ResourceStore>,
     logs: &'a Arc<dyn LogStore>,
     queue: &'a QueueHandle,
+    deliverers: &'a Deliverers,
     schemas_url: &'a Arc<str>,
 }
 
@@ -323,8 +332,18 @@ impl LogTasks<'_> {
             announcer: Announcer::new(store, partitions, Arc::clone(self.schemas_url)),
             news,
             consumer: format!("{host}/{}", settings.control_plane.listen),
+            last_stored: LastStored::default(),
             logs,
         };
+        let account = reports::account::Account {
+            deliverers: self.deliverers.clone(),
+            logs: Arc::clone(self.logs),
+            last_stored: reports.last_stored.clone(),
+            open: reports::account::Open::default(),
+        };
+        process.tasks.spawn("keep-account-of-reports", |stopping| {
+            reports::account::keep_account(account, stopping)
+        });
         process.tasks.spawn("keep-reports", |stopping| reports::keep(reports, stopping));
     }
 }

@@ -18,9 +18,13 @@ use crate::{
     announce::{Announcement, Announcer},
     queue::QueueHandle,
     random,
-    reports::{entries::Gathered, health::Health, problems::Problems, quota::Quota, tally::Tally},
+    reports::{
+        account::LastStored, entries::Gathered, health::Health, problems::Problems, quota::Quota,
+        tally::Tally,
+    },
 };
 
+pub(crate) mod account;
 mod entries;
 pub(crate) mod health;
 pub(crate) mod problems;
@@ -53,6 +57,8 @@ pub(crate) struct Reports {
     pub(crate) news: mpsc::Receiver<Announcement>,
     /// The name under which this process reads; another's is another's.
     pub(crate) consumer: String,
+    /// When it had stored what there was.
+    pub(crate) last_stored: LastStored,
 }
 
 /// Reports that were read together.
@@ -93,6 +99,7 @@ impl Reports {
         if round.is_empty() {
             self.quota.keep(&*self.logs, std::iter::empty()).await;
             self.look(queue).await;
+            self.last_stored.set(random::now());
             return Ok(round);
         }
         let gathered = Gathered::of(&round.attempts, &round.drops);
@@ -101,6 +108,7 @@ impl Reports {
         queue.acknowledge(ReportKind::Attempts, &places(&round.attempts)).await?;
         queue.acknowledge(ReportKind::Drops, &places(&round.drops)).await?;
         self.look(queue).await;
+        self.last_stored.set(random::now());
         Ok(round)
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use millrace_domain::{Partition, SinkSid, Timestamp};
-use millrace_queue::{Class, EntryId, RedisQueue};
+use millrace_queue::{Class, EntryId};
 use millrace_runtime::CancellationToken;
 use tokio::time::{Instant, sleep};
 
@@ -20,18 +20,6 @@ const LOOKS: usize = 16;
 pub(crate) async fn run(cx: Arc<Context>, tenures: Arc<Tenures>, stopping: CancellationToken) {
     // Cancelled anywhere, nothing is lost: it only looks.
     stopping.run_until_cancelled(keep_measuring(&cx, &tenures)).await;
-}
-
-/// Counts reports of attempts that were given up, unread, for their bound: until the process stops.
-pub(crate) async fn count_trimmed(
-    queue: Arc<RedisQueue>,
-    stopping: CancellationToken,
-) -> anyhow::Result<()> {
-    let trimmed = metrics::counter!("millrace_attempt_reports_trimmed_total");
-    while stopping.run_until_cancelled(sleep(INTERVAL)).await.is_some() {
-        trimmed.absolute(queue.attempts_trimmed());
-    }
-    Ok(())
 }
 
 async fn keep_measuring(cx: &Context, tenures: &Tenures) {

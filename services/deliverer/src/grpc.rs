@@ -11,7 +11,9 @@ use millrace_watch::Sink;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
-use crate::{config::AttemptLog, context::Context, ownership::Tenures, status, trial};
+use crate::{
+    config::AttemptLog, context::Context, ownership::Tenures, status, trial, trimmed::Trimmed,
+};
 
 /// Answers for one deliverer, to who knows the internal token.
 pub(crate) struct Delivery {
@@ -21,6 +23,8 @@ pub(crate) struct Delivery {
     pub(crate) token: SecretHash,
     /// Places for tests.
     pub(crate) tests: Semaphore,
+    /// When reports of attempts were given up.
+    pub(crate) trimmed: Arc<Trimmed>,
 }
 
 #[tonic::async_trait]
@@ -41,6 +45,15 @@ impl DeliveryService for Delivery {
                 .collect(),
             unsettled_chunks: chunks as u64,
             unsettled_bytes: bytes as u64,
+            attempts_reported: self.cx.logs.attempts.as_str().to_owned(),
+            attempts_reported_of: self
+                .cx
+                .logs
+                .accounts
+                .iter()
+                .map(|(sid, attempts)| (sid.clone(), attempts.as_str().to_owned()))
+                .collect(),
+            trimmed: self.trimmed.periods(),
         }))
     }
 

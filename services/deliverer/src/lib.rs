@@ -74,6 +74,7 @@ mod tally;
 mod tenure;
 mod trace;
 mod trial;
+mod trimmed;
 
 pub use config::Settings;
 
@@ -147,7 +148,14 @@ pub async fn build_with(
         tenures: Arc::clone(&tenures),
         token: SecretHash::of(settings.internal.token.reveal()),
         tests: Semaphore::new(grpc::TESTS),
+        trimmed: Arc::default(),
     };
+    let (looked, trimmed) = (Arc::clone(&cx), Arc::clone(&service.trimmed));
+    cx.tasks.spawn("look-for-trimmed-reports", |stopping| async move {
+        // Cancelled anywhere, nothing is lost: it only looks.
+        stopping.run_until_cancelled(trimmed.keep_looking(&looked)).await;
+        Ok(())
+    });
     let quota = Quota {
         cx: Arc::clone(&cx),
         tenures: Arc::clone(&tenures),
@@ -201,8 +209,6 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
         Ok(())
     });
     let queue = Arc::new(queue.await?);
-    let counted = Arc::clone(&queue);
-    process.tasks.spawn("count-trimmed", |stopping| gauges::count_trimmed(counted, stopping));
     process.readiness.set("queue", true);
     settings.deliverer.advertise = address::announced(&settings).await;
     let service = build(&settings, queue, watch, &process).await?;

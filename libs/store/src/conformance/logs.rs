@@ -12,6 +12,7 @@ use crate::{
     logs::{
         ATTEMPTS_DAYS, AttemptEntry, AttemptResult, DROPS_DAYS, DropCause, DropEntry, ERRORS_DAYS,
         Entries, ErrorCount, ErrorEntry, FailingSink, LogId, LogQuery, LogStore, PURGE_MAX, Place,
+        ReportFate, ReportPeriod,
     },
 };
 
@@ -35,6 +36,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("what was sent again is noted", |b| Box::pin(notes_resent(b))),
     ("each problem is told of once, whoever counts", |b| Box::pin(tells_once(b))),
     ("failing sinks are known until they answer", |b| Box::pin(knows_failing(b))),
+    ("what became of reports is known for a month", |b| Box::pin(knows_periods(b))),
 ];
 
 /// Runs every check, each on new logs of `make`; panics at the first that fails, named on stderr.
@@ -367,4 +369,30 @@ async fn knows_failing(backend: &dyn LogBackend) {
     logs.sink_answers(&[sink(1), sink(7)]).await.expect("notes");
     logs.sink_answers(&[]).await.expect("nothing");
     assert_eq!(logs.failing_sinks().await.expect("lists"), [fails(2, 9)]);
+}
+
+async fn knows_periods(backend: &dyn LogBackend) {
+    let (logs, other) = (opened(backend).await, backend.open().await);
+    let minutes = |n: u64| now().plus(Duration::from_secs(60 * n));
+    let period = |fate, source: &str, (since, until): (u64, u64), reports| ReportPeriod {
+        fate,
+        source: source.to_owned(),
+        since: minutes(since),
+        until: minutes(until),
+        reports,
+    };
+    let all = |until| period(ReportFate::AllReported, "", (0, until), 0);
+    let none = period(ReportFate::NoneReported, "AC1", (1, 2), 0);
+    let trimmed = |until, reports| period(ReportFate::Trimmed, "d", (2, until), reports);
+    let first = [all(5), none.clone(), trimmed(3, 7)];
+    logs.note_report_periods(&first, minutes(5)).await.expect("notes");
+    for late in [vec![all(9), trimmed(4, 9)], vec![all(7), trimmed(3, 7)], Vec::new()] {
+        other.note_report_periods(&late, minutes(9)).await.expect("notes");
+    }
+    let found = logs.report_periods(minutes(2)).await.expect("reads");
+    assert_eq!(found, [all(9), none, trimmed(4, 9)], "a period grows and does not shrink");
+    assert_eq!(logs.report_periods(minutes(5)).await.expect("reads"), [all(9)]);
+    let later = minutes(6).plus(DAY * 30);
+    logs.note_report_periods(&[], later).await.expect("forgets");
+    assert_eq!(logs.report_periods(minutes(0)).await.expect("reads"), [all(9)]);
 }

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use super::{
     AttemptEntry, DropEntry, Entries, ErrorCount, ErrorEntry, ErrorNotice, FailingSink, LogId,
-    LogQuery, LogStore, PURGE_MAX, Written, groups, postgres,
+    LogQuery, LogStore, PURGE_MAX, ReportPeriod, Written, groups, periods, postgres,
     query::{self, Argument, Ids, Statement},
     sqlite,
 };
@@ -243,5 +243,13 @@ impl LogStore for SqlLogs {
 
     async fn failing_sinks(&self) -> Result<Vec<FailingSink>> {
         self.call("list failing sinks", groups::failing(self)).await
+    }
+
+    async fn note_report_periods(&self, periods: &[ReportPeriod], now: Timestamp) -> Result<()> {
+        self.call("note what becomes of reports", periods::note(self, periods, now)).await
+    }
+
+    async fn report_periods(&self, since: Timestamp) -> Result<Vec<ReportPeriod>> {
+        self.call("look up what became of reports", periods::since(self, since)).await
     }
 }

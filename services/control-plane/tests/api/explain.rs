@@ -7,6 +7,7 @@ use millrace_proto::{
     v1::{self, event_service_client::EventServiceClient},
 };
 use millrace_queue::{Class, Park, ParkedId, Settlement, Token, chunk};
+use millrace_store::logs::{ReportFate, ReportPeriod};
 use millrace_testkit::eventually;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -190,6 +191,33 @@ async fn an_event_nobody_knows_says_why_and_strangers_learn_nothing() {
     ] {
         assert_eq!(harness.get(path).await.0.as_u16(), expected, "{path}");
     }
+}
+
+#[tokio::test]
+async fn an_event_nobody_knows_says_whether_reports_of_its_time_were_kept() {
+    let harness = start().await;
+    let now = millrace_domain::Timestamp::from_millis(crate::logs::now());
+    let period = |fate, source: &str| ReportPeriod {
+        fate,
+        source: source.to_owned(),
+        since: now,
+        until: now.plus(LONG),
+        reports: 1,
+    };
+    let said =
+        async || refused(harness.get(&format!("/v1/Events/{}/Explanation", event_id())).await).2;
+    let note = async |period| {
+        harness.logs.note_report_periods(&[period], now).await.expect("notes");
+    };
+    note(period(ReportFate::AllReported, "")).await;
+    assert!(said().await.contains("none were trimmed"));
+    note(period(ReportFate::Trimmed, "a-deliverer")).await;
+    assert!(said().await.contains("may have been trimmed"));
+    let stranger = AccountSid::from_u128(2).to_string();
+    note(period(ReportFate::NoneReported, &stranger)).await;
+    assert!(!said().await.contains("not kept"), "an account of others has its own");
+    note(period(ReportFate::NoneReported, &harness.account.to_string())).await;
+    assert!(said().await.contains("`logs.attempts` was `none`"));
 }
 
 #[tokio::test]

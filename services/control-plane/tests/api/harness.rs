@@ -11,7 +11,7 @@ use millrace_queue::{
 };
 use millrace_runtime::{Process, config::MaskedSecret, server};
 use millrace_store::{
-    Keyring, ResourceStore,
+    Keyring, LogStore, ResourceStore,
     audit::{Actor, acting_as},
     logs::open_sqlite_ephemeral,
     sqlite,
@@ -36,6 +36,7 @@ pub(crate) struct Harness {
     pub(crate) account: AccountSid,
     pub(crate) store: Arc<dyn ResourceStore>,
     pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) logs: Arc<dyn LogStore>,
     pub(crate) process: Process,
     client: Client,
 }
@@ -79,9 +80,13 @@ async fn start_over(
     let options = SqliteOptions { partitions, max_bytes, ..SqliteOptions::default() };
     let queue: Arc<dyn Queue> =
         Arc::new(SqliteQueue::open(options).await.expect("a queue in memory"));
-    let logs = Arc::new(open_sqlite_ephemeral().await.expect("logs in memory"));
-    let backing =
-        Backing { store: Arc::clone(&store), logs, queue: QueueHandle::of(Arc::clone(&queue)) };
+    let logs: Arc<dyn LogStore> = Arc::new(open_sqlite_ephemeral().await.expect("logs in memory"));
+    let kept = Arc::clone(&logs);
+    let backing = Backing {
+        store: Arc::clone(&store),
+        logs: kept,
+        queue: QueueHandle::of(Arc::clone(&queue)),
+    };
     let service = build(&settings, backing, &process, None);
     let service = service.await.expect("valid settings");
     let listener = server::bind("127.0.0.1:0").await.expect("a port");
@@ -95,6 +100,7 @@ async fn start_over(
         account,
         store,
         queue,
+        logs,
         process,
         client: Client::new(),
     };
