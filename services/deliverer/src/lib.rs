@@ -130,8 +130,8 @@ pub async fn build_with(
         clock,
         in_flight: Budget::new(settings.delivery.in_flight),
         unsettled: Unsettled::new(settings.delivery.unsettled_bytes),
-        // Besides what is fresh: a quarter keeps every sink that drains busy.
-        parked: ParkedBudget::new(settings.delivery.unsettled_bytes / 4),
+        // Besides what is fresh: so much keeps a hundred slow sinks that drain busy.
+        parked: ParkedBudget::new(settings.delivery.unsettled_bytes * 2 / 5),
         parking: ParkingRoom::default(),
         more_to_read: Notify::new(),
         living: Living::new(id),
