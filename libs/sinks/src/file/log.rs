@@ -4,8 +4,9 @@
 //! other's.
 
 use std::{
-    fs::File,
+    fs::{File, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
+    time::{Duration, Instant},
 };
 
 use super::{FileOptions, folder::Folder, place::Place};
@@ -14,6 +15,11 @@ use super::{FileOptions, folder::Folder, place::Place};
 const TAIL_BYTES: u64 = 64 * 1024;
 /// How often a file is opened anew since it was set aside while its lock was waited for.
 const TURNS: usize = 8;
+
+/// How long another process may hold a file before the write is given up, to be tried again: less than a delivery's 5 s.
+const LOCKED_MAX: Duration = Duration::from_secs(4);
+/// When to look again whether it still does.
+const LOCKED_PAUSE: Duration = Duration::from_millis(5);
 
 /// A file of a sink, opened when it is first written and after every failure.
 pub(super) struct Log {
@@ -114,12 +120,30 @@ impl Open {
     }
 }
 
-/// Waits until nobody else writes the file. Where the disk knows no locks, nobody can be waited for.
+/// Waits until nobody else writes the file, but not for longer than a delivery is waited for: the thread is one of few. Where
+/// the disk knows no locks, nobody can be waited for.
 fn lock(file: &File) -> io::Result<()> {
-    match file.lock() {
-        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
-        locked => locked,
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) if knows_no_locks(&error) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if began.elapsed() >= LOCKED_MAX => {
+                return Err(io::Error::new(
+                    io::ErrorKind::WouldBlock,
+                    "another process holds the file",
+                ));
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCKED_PAUSE),
+        }
     }
+}
+
+/// `ENOLCK` is what a network disk without a lock server says.
+fn knows_no_locks(error: &io::Error) -> bool {
+    let no_locks = nix::errno::Errno::ENOLCK as i32;
+    error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(no_locks)
 }
 
 /// Renames `name` to `name.1`, `name.1` to `name.2` and so on; what would be one too many goes.
