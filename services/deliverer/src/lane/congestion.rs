@@ -12,9 +12,11 @@ use tokio::time::Instant;
 
 /// For so long after a fresh event the backlog is held back: events that come more seldom are not a stream to be kept smooth.
 const MINDFUL: Duration = Duration::from_secs(5);
-/// The backlog of a sink whose last request took so long is not held back: what it waits for is the sink, and to learn would take
+/// The backlog of a sink that takes so long for a request is not held back: what it waits for is the sink, and to learn would take
 /// as long as the drain.
 const UNHURRIED: Duration = Duration::from_secs(1);
+/// Requests that there may be of a sink that answers as slowly, before it is known whether it is the sink or their number.
+const SLOW: f64 = 16.0;
 /// How long one request takes alone is found out anew after so long, or after so many times as long as it takes: a sink may
 /// have become slower (BBR, which does the same, takes 10 s; and this costs the first few rounds).
 const LEARNT_FOR: (Duration, u32) = (Duration::from_secs(10), 100);
@@ -58,27 +60,36 @@ impl Congestion {
     /// Tells whether the backlog, with so many requests `open`, may have one more.
     pub(super) fn admits(&self, open: usize) -> bool {
         let mindful = self.fresh_at.is_some_and(|at| at.elapsed() < MINDFUL);
-        !mindful || self.last >= UNHURRIED || float(open) + 1.0 <= self.limit
+        let limit = match self.alone {
+            Some((alone, _)) if alone >= UNHURRIED => return true,
+            None if self.last >= UNHURRIED => SLOW,
+            _ => self.limit,
+        };
+        !mindful || float(open) + 1.0 <= limit
     }
 
-    /// A request was answered after `took`, of the backlog or not.
+    /// A request delivered events, of the backlog or not, in `took`.
     pub(super) fn heard(&mut self, took: Duration) {
         self.last = took;
     }
 
-    /// A request of the backlog was answered after `took`, while others were `open`, of `most` at once.
+    /// A request of the backlog delivered events in `took`, while others were `open`, of `most` at once. What failed tells
+    /// nothing: a refusal is quick.
     pub(super) fn answered(&mut self, took: Duration, open: usize, most: usize) {
         let was_alone = self.quiet && open == 0;
         self.quiet = open == 0;
         let (lasts, times) = LEARNT_FOR;
         let known = self.alone.filter(|(time, at)| at.elapsed() < lasts.max(*time * times));
-        let Some((alone, _)) = known.filter(|(time, _)| !was_alone || *time <= took) else {
-            self.alone = was_alone.then(|| (took, Instant::now()));
-            if known.is_none() {
+        self.alone = match known {
+            // One that was lucky, or not, does not stand for all.
+            Some((time, at)) if was_alone => Some(((time * 3 + took) / 4, at)),
+            Some(known) => Some(known),
+            None => {
                 (self.limit, self.doubles) = (1.0, true);
+                was_alone.then(|| (took, Instant::now()))
             }
-            return;
         };
+        let (Some(_), Some((alone, _))) = (known, self.alone) else { return };
         if took > alone * SLOWER {
             self.limit = (self.limit * DECREASE).max(1.0);
             self.doubles = false;
@@ -106,7 +117,10 @@ mod tests {
             open = (0..64).find(|open| !congestion.admits(*open)).unwrap_or(64);
             let rounds = u32::try_from(open).expect("few").div_ceil(at_once);
             tokio::time::advance(took * rounds).await;
-            (0..open).rev().for_each(|others| congestion.answered(took * rounds, others, 64));
+            for others in (0..open).rev() {
+                congestion.heard(took * rounds);
+                congestion.answered(took * rounds, others, 64);
+            }
         }
         open
     }
@@ -129,7 +143,15 @@ mod tests {
         congestion.saw_fresh();
         assert!(congestion.admits(0) && !congestion.admits(1));
         congestion.heard(UNHURRIED);
-        assert!(congestion.admits(1_000), "a sink as slow as that is waited for anyway");
+        assert!(
+            congestion.admits(15) && !congestion.admits(16),
+            "it may be slow, or have too many"
+        );
+        congestion.answered(UNHURRIED, 0, 64);
+        assert!(congestion.admits(1_000), "a sink that is slow alone is waited for anyway");
+        tokio::time::advance(UNHURRIED * 101).await;
+        congestion.saw_fresh();
+        congestion.answered(UNHURRIED, 1, 64);
         congestion.heard(Duration::from_millis(5));
         assert!(!congestion.admits(1));
         tokio::time::advance(MINDFUL).await;

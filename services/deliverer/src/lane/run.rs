@@ -204,10 +204,14 @@ impl Runner {
         };
         let _in_trace = span.as_ref().map(Span::enter);
         let Request { parcels, spec, started, probe, drains } = request;
-        self.congestion.heard(attempt.duration);
-        if drains.is_some() {
-            drop(drains);
-            self.congestion.answered(attempt.duration, self.open_drains(), self.pace.requests());
+        let drained = drains.is_some();
+        drop(drains);
+        if attempt.outcomes.contains(&Outcome::Delivered) {
+            self.congestion.heard(attempt.duration);
+            if drained {
+                let (open, most) = (self.open_drains(), self.pace.requests());
+                self.congestion.answered(attempt.duration, open, most);
+            }
         }
         let was_closed = self.is_closed();
         let now = self.tenure.cx.clock.now();
