@@ -18,6 +18,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out.join("descriptors.binpb"), compiler.encode_file_descriptor_set())?;
     tonic_prost_build::configure()
         .bytes(".")
+        // In order, so that the same message is always the same bytes.
+        .btree_map(".")
         .codec_path("crate::codec::Bounded")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())

@@ -93,7 +93,7 @@ impl v1::Sink {
     }
 }
 
-fn wire_headers(headers: &Headers) -> std::collections::HashMap<String, String> {
+fn wire_headers(headers: &Headers) -> std::collections::BTreeMap<String, String> {
     headers.iter().map(|(name, value)| (name.to_owned(), value.reveal().to_owned())).collect()
 }
 

@@ -92,6 +92,7 @@ impl Accounts {
         after: Option<AccountSid>,
         limit: u32,
     ) -> Result<Vec<Account>, Failure> {
+        filter.friendly_name.as_deref().map_or(Ok(()), check_name)?;
         self.store.accounts(filter, &Page { after, limit }).await.map_err(of_store)
     }
 

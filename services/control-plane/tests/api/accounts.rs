@@ -133,6 +133,8 @@ async fn accounts_are_listed_by_page_name_and_status() {
     assert_eq!(count("FriendlyName=child+1").await, 1);
     assert_eq!(count("FriendlyName=&Status=").await, 6, "an empty filter filters nothing");
     assert_eq!(count("FriendlyName=child").await, 0, "a name is the whole name");
+    let (status, refused) = it.get(&format!("{ACCOUNTS}?FriendlyName=%00")).await;
+    assert_eq!(status.as_u16(), 400, "no database is asked for what it refuses: {refused}");
 
     let all = it.anonymous(Method::GET, ACCOUNTS).bearer_auth(PLATFORM_KEY);
     assert_eq!(read(all).await.1["accounts"].as_array().map(Vec::len), Some(7));

@@ -23,6 +23,8 @@ fn create(id: &str, description: &str) -> CreateSinkRequest {
     let sink = Sink {
         description: description.to_owned(),
         configuration: Some(Configuration::Webhook(webhook)),
+        // Of several, in whatever order they come.
+        headers: (0..5).map(|n| (format!("x-{n}"), n.to_string())).collect(),
         ..Default::default()
     };
     CreateSinkRequest { sink: Some(sink), request_id: id.to_owned() }
