@@ -1,6 +1,8 @@
 //! What a migration of Postgres may contain, while the release before and its readers run on the same tables. A file is read as
 //! text: whoever needs more than this takes the step apart, or says here why it is safe.
 
+mod table;
+
 use std::{collections::BTreeSet, path::Path};
 
 use sqlx::migrate::{Migration, MigrationType};
@@ -18,19 +20,16 @@ const BIG: [&str; 8] = [
 ];
 /// Indexes that were built under a lock before there was a release, when no table was big.
 const BEFORE_THE_FIRST_RELEASE: [i64; 3] = [4, 5, 8];
-/// What takes something away, or makes another thing of it: the release before may still use it.
-const CONTRACTIONS: [&str; 7] = [
-    " DROP COLUMN ",
-    " DROP TABLE ",
-    " RENAME ",
-    " TYPE ",
-    " SET NOT NULL",
-    " DROP CONSTRAINT ",
-    " DROP DEFAULT",
-];
 /// What locks a whole table for as long as it takes.
 const NEVER: [&str; 6] =
     [" TRUNCATE ", " VACUUM ", " CLUSTER ", " LOCK ", " REINDEX ", " REFRESH "];
+/// What may run outside a transaction: it keeps nobody waiting, and a repeat does what is left to do.
+const OUTSIDE: [&str; 4] = [
+    " CREATE INDEX CONCURRENTLY IF NOT EXISTS ",
+    " CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS ",
+    " DROP INDEX CONCURRENTLY IF EXISTS ",
+    " VALIDATE CONSTRAINT ",
+];
 
 /// What is wrong with a migration; empty: nothing.
 fn problems(number: i64, sql: &str) -> Vec<String> {
@@ -40,18 +39,18 @@ fn problems(number: i64, sql: &str) -> Vec<String> {
         statements.iter().filter_map(|it| word_after(it, " CREATE TABLE ")).collect();
     let says_who_is_needed = statements.iter().any(|it| it.contains(" UPDATE META SET NEEDS = "));
     let mut problems = Vec::new();
-    if outside && statements.len() != 1 {
-        problems.push(
-            "outside a transaction there is one statement, or half of them may be done".to_owned(),
-        );
+    if outside {
+        problems.extend(of_outside(&statements).map(str::to_owned));
     }
     for statement in &statements {
-        let table = [" ALTER TABLE ", " UPDATE ", " DELETE FROM "]
-            .iter()
-            .find_map(|it| word_after(statement, it));
-        let is_old = table.is_some_and(|table| !made.contains(table));
-        if is_old || statement.contains(" DROP TABLE ") {
-            problems.extend(of_change(statement, says_who_is_needed));
+        let table = word_after(statement, " ALTER TABLE ");
+        if table.is_some_and(|table| !made.contains(table)) {
+            problems.extend(table::problems(statement, says_who_is_needed, outside));
+        }
+        let drops = statement.starts_with(" DROP ") && !statement.starts_with(" DROP INDEX ");
+        let renames = statement.starts_with(" ALTER ") && statement.contains(" RENAME ");
+        if (drops || renames) && !says_who_is_needed {
+            problems.push(format!("takes away without `UPDATE meta SET needs = …`:{statement}"));
         }
         if NEVER.iter().any(|word| statement.contains(word)) {
             problems.push(format!("locks all of a table:{statement}"));
@@ -64,29 +63,15 @@ fn problems(number: i64, sql: &str) -> Vec<String> {
     problems
 }
 
-/// What changes a table that others use.
-fn of_change(statement: &str, says_who_is_needed: bool) -> Vec<String> {
-    let mut problems = Vec::new();
-    if CONTRACTIONS.iter().any(|word| statement.contains(word)) && !says_who_is_needed {
-        problems.push(format!("takes away without `UPDATE meta SET needs = …`:{statement}"));
-    }
-    for added in statement.split(" ADD COLUMN ").skip(1) {
-        if added.contains(" NOT NULL") && !added.contains(" DEFAULT ") {
-            problems.push(format!("the release before inserts no such column:{statement}"));
-        }
-        let default = added.split(" DEFAULT ").nth(1).unwrap_or_default();
-        if default.contains('(') {
-            problems.push(format!("a default that is computed rewrites the table:{statement}"));
-        }
-        if added.contains(" REFERENCES ") || added.contains(" UNIQUE") || added.contains(" CHECK ")
-        {
-            problems.push(format!("is checked for every row under a lock:{statement}"));
-        }
-    }
-    if statement.contains(" ADD CONSTRAINT ") && !statement.contains(" NOT VALID") {
-        problems.push(format!("add it NOT VALID, validate it in a later migration:{statement}"));
-    }
-    problems
+/// What may be done in part, or keep others waiting for ever.
+fn of_outside(statements: &[String]) -> Option<&'static str> {
+    let [statement] = statements else {
+        return Some("outside a transaction there is one statement, or half of them may be done");
+    };
+    let may = OUTSIDE.iter().any(|it| statement.contains(it));
+    (!may).then_some(
+        "outside a transaction nothing bounds how long others wait, and a repeat must do no harm",
+    )
 }
 
 /// What changes many rows in one transaction.
@@ -96,16 +81,19 @@ fn of_rows(statement: &str) -> Option<String> {
     big.then(|| format!("rows of a big table are changed in parts, by the program:{statement}"))
 }
 
-/// What builds an index under a lock.
+/// What builds or drops an index under a lock.
 fn of_index(statement: &str, made: &BTreeSet<&str>, outside: bool) -> Option<String> {
-    let is_index =
-        statement.contains(" CREATE INDEX ") || statement.contains(" CREATE UNIQUE INDEX ");
-    let table = word_after(statement, " ON ").filter(|_| is_index)?;
+    let begins = |it: &str| statement.starts_with(it);
+    let is_made = begins(" CREATE INDEX ") || begins(" CREATE UNIQUE INDEX ");
+    if !is_made && !begins(" DROP INDEX ") {
+        return None;
+    }
+    let of_new = is_made && word_after(statement, " ON ").is_some_and(|it| made.contains(it));
     match (statement.contains(" INDEX CONCURRENTLY "), outside) {
         (true, true) => None,
         (true, false) => Some(format!("begin the file with `-- no-transaction`:{statement}")),
-        (false, _) if made.contains(table) => None,
-        (false, _) => Some(format!("build it CONCURRENTLY:{statement}")),
+        (false, _) if of_new => None,
+        (false, _) => Some(format!("do it CONCURRENTLY:{statement}")),
     }
 }
 
@@ -119,7 +107,9 @@ fn statements(sql: &str) -> Vec<String> {
 
 fn word_after<'a>(statement: &'a str, before: &str) -> Option<&'a str> {
     let (_, after) = statement.split_once(before)?;
-    after.split([' ', '(']).find(|word| !["IF", "NOT", "EXISTS", "ONLY", ""].contains(word))
+    let mut words = after.split([' ', '(']);
+    let word = words.find(|word| !["IF", "NOT", "EXISTS", "ONLY", ""].contains(word))?;
+    Some(word.strip_prefix("PUBLIC.").unwrap_or(word).trim_matches('"'))
 }
 
 /// (number, name, text) of each file of a directory, in order.
@@ -146,6 +136,20 @@ fn every_migration_can_run_beside_the_release_before() {
     }
 }
 
+/// What a program needs is told by one number (`meta.needs`), and the release before must know what this one calls so.
+#[test]
+fn a_number_is_of_one_migration_and_both_backends_have_it() {
+    let numbers = |directory| files(directory).into_iter().map(|(number, ..)| number);
+    for directory in ["postgres", "sqlite", "sqlite_logs"] {
+        let all: Vec<i64> = numbers(directory).collect();
+        assert!(all.windows(2).all(|two| two[0] < two[1]), "{directory}: {all:?}");
+    }
+    // Made before there was a release: the logs of SQLite are a file of their own, which begins with 1.
+    let postgres: BTreeSet<i64> = numbers("postgres").filter(|number| *number != 3).collect();
+    let sqlite: BTreeSet<i64> = numbers("sqlite").chain(numbers("sqlite_logs")).collect();
+    assert_eq!(postgres, sqlite, "what one of them has no need of is a file with a comment");
+}
+
 #[test]
 fn a_migration_that_was_released_is_never_edited() {
     let released = include_str!("released.txt");
@@ -169,20 +173,48 @@ fn a_migration_that_was_released_is_never_edited() {
 fn what_would_stop_others_is_refused() {
     for (sql, said) in [
         ("ALTER TABLE sinks DROP COLUMN status", "takes away"),
+        ("ALTER TABLE sinks DROP status", "takes away"),
+        ("ALTER TABLE ONLY public.sinks ADD a TEXT, DROP IF EXISTS status CASCADE", "takes away"),
+        ("ALTER TABLE sinks DROP CONSTRAINT sinks_pkey", "takes away"),
         ("DROP TABLE IF EXISTS error_groups", "takes away"),
+        ("DROP VIEW v", "takes away"),
         ("ALTER TABLE sinks RENAME COLUMN status TO state", "takes away"),
+        ("ALTER TABLE sinks RENAME status TO state", "takes away"),
+        ("ALTER TABLE sinks RENAME TO targets", "takes away"),
+        ("ALTER TYPE t RENAME TO u", "takes away"),
+        ("ALTER TABLE sinks SET SCHEMA other", "takes away"),
+        ("ALTER TABLE changes DETACH PARTITION a", "takes away"),
         ("ALTER TABLE sinks ALTER COLUMN created TYPE INT", "takes away"),
+        ("ALTER TABLE sinks ALTER created SET DATA TYPE INT", "takes away"),
+        ("ALTER TABLE sinks ALTER status DROP DEFAULT", "takes away"),
+        ("ALTER TABLE sinks ALTER status SET NOT NULL", "takes away"),
         ("alter table sinks add column a text not null", "inserts no such column"),
+        ("alter table sinks add a text not null", "inserts no such column"),
+        ("ALTER TABLE sinks ADD IF NOT EXISTS a TEXT NOT NULL", "inserts no such column"),
+        ("ALTER TABLE sinks ADD a NUMERIC(9, 2) DEFAULT 0, ADD b TEXT NOT NULL", "inserts no such"),
         ("ALTER TABLE sinks ADD COLUMN a BIGINT DEFAULT random()", "rewrites"),
+        ("ALTER TABLE sinks ADD a BIGINT DEFAULT random()", "rewrites"),
+        ("ALTER TABLE sinks ADD a BIGINT GENERATED ALWAYS AS IDENTITY", "rewrites"),
+        ("ALTER TABLE sinks ADD a BIGSERIAL", "rewrites"),
         ("ALTER TABLE sinks ADD COLUMN a TEXT REFERENCES accounts (sid)", "every row"),
+        ("ALTER TABLE sinks ADD a TEXT UNIQUE", "every row"),
+        ("ALTER TABLE sinks ADD a TEXT CHECK (a <> '')", "every row"),
         ("ALTER TABLE sinks ADD CONSTRAINT c CHECK (created > 0)", "NOT VALID"),
+        ("ALTER TABLE sinks ADD CHECK (created > 0)", "NOT VALID"),
+        ("ALTER TABLE sinks ADD UNIQUE (created)", "NOT VALID"),
+        ("ALTER TABLE sinks ADD FOREIGN KEY (account) REFERENCES accounts (sid)", "NOT VALID"),
+        ("ALTER TABLE sinks VALIDATE CONSTRAINT c", "no-transaction"),
         ("CREATE INDEX i ON sinks (status)", "CONCURRENTLY"),
+        ("DROP INDEX i", "CONCURRENTLY"),
         ("CREATE INDEX CONCURRENTLY i ON sinks (status)", "no-transaction"),
         (
-            "-- no-transaction\nCREATE INDEX CONCURRENTLY i ON sinks (status);\nSELECT 1",
+            "-- no-transaction\nCREATE INDEX CONCURRENTLY IF NOT EXISTS i ON sinks (status);\nSELECT 1",
             "one statement",
         ),
+        ("-- no-transaction\nCREATE INDEX CONCURRENTLY i ON sinks (status)", "a repeat"),
+        ("-- no-transaction\nALTER TABLE sinks ADD COLUMN a TEXT", "how long others wait"),
         ("UPDATE changes SET removed = 0", "in parts"),
+        ("DELETE FROM ONLY public.changes WHERE seq < 7", "in parts"),
         ("LOCK TABLE sinks", "locks all"),
     ] {
         let found = problems(9_999, sql);
@@ -195,7 +227,12 @@ fn what_stops_nobody_passes() {
     for sql in [
         "ALTER TABLE sinks ADD COLUMN a TEXT; -- DROP COLUMN\nALTER TABLE sinks ADD COLUMN b BIGINT NOT NULL DEFAULT 0",
         "CREATE TABLE t (a BIGINT NOT NULL); CREATE INDEX i ON t (a); ALTER TABLE t ADD COLUMN c TEXT NOT NULL",
-        "-- no-transaction\nCREATE INDEX CONCURRENTLY i ON sinks (status);",
+        "ALTER TABLE sinks ADD a TEXT, ADD IF NOT EXISTS b NUMERIC(9, 2) NOT NULL DEFAULT 0",
+        "ALTER TABLE sinks ALTER a DROP NOT NULL, ALTER a SET DEFAULT 0",
+        "ALTER TABLE sinks ADD CONSTRAINT c UNIQUE USING INDEX i",
+        "-- no-transaction\nCREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS i ON sinks (status);",
+        "-- no-transaction\nDROP INDEX CONCURRENTLY IF EXISTS i;",
+        "-- no-transaction\nALTER TABLE sinks VALIDATE CONSTRAINT c;",
         "ALTER TABLE sinks DROP COLUMN a; UPDATE meta SET needs = 9999",
         "ALTER TABLE sinks ADD CONSTRAINT c CHECK (created > 0) NOT VALID",
         "UPDATE event_types SET validation = 'warn' WHERE name LIKE 'com.%'",
