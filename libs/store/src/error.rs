@@ -97,7 +97,7 @@ pub enum OpenError {
         /// Whose transactions are the oldest; what the database tells of them.
         holders: String,
     },
-    /// A migration failed; it was rolled back and may be tried again.
+    /// A migration failed; it was rolled back, or the next try removes what it left.
     #[error("cannot migrate the database")]
     Migrate {
         /// Why not.

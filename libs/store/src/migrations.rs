@@ -7,7 +7,7 @@ use sqlx::{
     migrate::{Migrate as _, MigrateError, Migration, MigrationType, Migrator},
 };
 
-use crate::{OpenError, seal};
+use crate::{OpenError, postgres::outside, seal};
 
 /// (number, what it is about, SQL), in ascending order.
 pub(crate) type Migrations = &'static [(i64, &'static str, &'static str)];
@@ -46,7 +46,7 @@ pub(crate) const SQLITE_LOGS: Migrations = &[
     (12, "report_periods", include_str!("../migrations/sqlite_logs/0012_report_periods.sql")),
 ];
 
-/// What a migration begins with that runs outside a transaction, as `CREATE INDEX CONCURRENTLY` must.
+/// What a migration begins with that runs outside a transaction, as `CREATE INDEX CONCURRENTLY` must; of Postgres only.
 const OUTSIDE: &str = "-- no-transaction";
 /// What PostgreSQL answers where a lock was waited for in vain
 /// (<https://www.postgresql.org/docs/15/errcodes-appendix.html>).
@@ -68,15 +68,31 @@ pub(crate) async fn apply(
     connection: &mut AnyConnection,
     migrations: Migrations,
 ) -> Result<(), OpenError> {
+    apply_in_order(connection, migrations).await.map_err(refused)
+}
+
+async fn apply_in_order(
+    connection: &mut AnyConnection,
+    migrations: Migrations,
+) -> Result<(), MigrateError> {
+    let is_outside = |sql: &str| sql.starts_with(OUTSIDE);
     let steps = migrations.iter().map(|&(version, name, sql)| {
-        let outside = sql.starts_with(OUTSIDE);
-        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), outside)
+        let (name, kind) = (name.into(), MigrationType::Simple);
+        Migration::new(version, name, kind, sql.into_sql_str(), is_outside(sql))
     });
     let mut migrator = Migrator::with_migrations(steps.collect());
     // A newer release may have been here: its tables serve this one too.
     migrator.set_ignore_missing(true);
     migrator.set_locking(false);
-    migrator.run_direct(None, connection, false).await.map_err(refused)
+    for &(version, _, sql) in migrations.iter().filter(|(.., sql)| is_outside(sql)) {
+        migrator.run_direct(Some(version - 1), connection, false).await?;
+        if !applied(connection).await?.contains(&version) {
+            outside::begin(connection, sql).await?;
+            migrator.run_direct(Some(version), connection, false).await?;
+            outside::end(connection).await?;
+        }
+    }
+    migrator.run_direct(None, connection, false).await
 }
 
 /// Tells whether every migration has been applied, and none that this program would have to know.
@@ -100,7 +116,8 @@ async fn suits(connection: &mut AnyConnection, migrations: Migrations) -> Result
     match sqlx::query_scalar::<_, i64>("SELECT needs FROM meta").fetch_optional(connection).await {
         Ok(Some(needs)) if needs > knows => Err(OpenError::TooNew { needs, knows }),
         // No table, or not yet with this column: nothing was ever taken away from it.
-        Ok(_) | Err(sqlx::Error::Database(_)) => Ok(()),
+        Ok(_) => Ok(()),
+        Err(error) if is_not_there(&error) => Ok(()),
         Err(error) => Err(OpenError::Connect { source: error.into() }),
     }
 }
@@ -109,7 +126,7 @@ async fn applied(connection: &mut AnyConnection) -> Result<Vec<i64>, sqlx::Error
     // sqlx's own table; a database that was never migrated has none, which only asking for its rows tells.
     match connection.list_applied_migrations("_sqlx_migrations").await {
         Ok(applied) => Ok(applied.into_iter().map(|migration| migration.version).collect()),
-        Err(MigrateError::Execute(sqlx::Error::Database(_))) => Ok(Vec::new()),
+        Err(MigrateError::Execute(error)) if is_not_there(&error) => Ok(Vec::new()),
         Err(error) => Err(sqlx::Error::Migrate(Box::new(error))),
     }
 }
@@ -140,6 +157,20 @@ pub(crate) fn refused(error: MigrateError) -> OpenError {
     OpenError::Migrate { source: error.into() }
 }
 
+/// Whether it is a table or a column that is not there
+/// (<https://www.postgresql.org/docs/15/errcodes-appendix.html>). SQLite has one code for whatever is wrong with a
+/// statement (<https://www.sqlite.org/rescode.html#error>), and a text.
+fn is_not_there(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error() else { return false };
+    match error.code().as_deref() {
+        Some("42P01" | "42703") => true,
+        Some("1") => {
+            ["no such table", "no such column"].iter().any(|it| error.message().contains(it))
+        }
+        _ => false,
+    }
+}
+
 /// Whether a lock was waited for in vain.
 fn is_locked(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
@@ -148,4 +179,40 @@ fn is_locked(error: &sqlx::Error) -> bool {
 
 fn what_waits(migration: Option<i64>) -> String {
     migration.map_or_else(|| "migrating".to_owned(), |version| format!("migration {version}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// (number, name, text) of the files of a directory, by number.
+    fn files(directory: &str) -> Vec<(i64, String, String)> {
+        let directory =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(directory);
+        let files = std::fs::read_dir(directory).expect("it is there").map(|entry| {
+            let path = entry.expect("can be read").path();
+            let stem = path.file_stem().expect("a file").to_string_lossy().into_owned();
+            let (number, name) = stem.split_once('_').expect("NNNN_name.sql");
+            let text = std::fs::read_to_string(&path).expect("text");
+            (number.parse().expect("a number"), name.to_owned(), text)
+        });
+        let mut files: Vec<_> = files.collect();
+        files.sort();
+        files
+    }
+
+    #[test]
+    fn every_file_is_applied_once_in_ascending_order() {
+        for (directory, migrations) in
+            [("postgres", POSTGRES), ("sqlite", SQLITE), ("sqlite_logs", SQLITE_LOGS)]
+        {
+            let listed = migrations.iter().map(|&(number, name, sql)| (number, name, sql));
+            let files = files(directory);
+            let files =
+                files.iter().map(|(number, name, sql)| (*number, name.as_str(), sql.as_str()));
+            assert!(listed.eq(files), "{directory}");
+            let ascend = |of: &[(i64, &str, &str)]| of.windows(2).all(|two| two[0].0 < two[1].0);
+            assert!(ascend(migrations), "{directory}: a number twice");
+        }
+    }
 }

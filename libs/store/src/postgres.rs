@@ -5,6 +5,7 @@
 
 mod migrate;
 mod origin;
+pub(crate) mod outside;
 
 use std::{sync::Arc, time::Duration};
 

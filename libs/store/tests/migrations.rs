@@ -88,6 +88,19 @@ async fn an_older_program_works_on_newer_tables_until_something_is_taken_away() 
 }
 
 #[tokio::test]
+async fn who_cannot_be_told_whether_the_tables_are_newer_leaves_them() {
+    let database = migrated().await;
+    let unreadable =
+        "ALTER TABLE meta RENAME TO away; CREATE VIEW meta AS SELECT 1::BIGINT / 0 AS needs";
+    database.execute(unreadable).await.expect("hides");
+    for refused in [open(&database).await.map(drop), postgres::migrate(database.url()).await] {
+        let Err(error @ OpenError::Connect { .. }) = refused else { panic!("{refused:?}") };
+        let cause = std::error::Error::source(&error).expect("there is one").to_string();
+        assert!(cause.contains("division by zero"), "{cause}");
+    }
+}
+
+#[tokio::test]
 async fn a_newer_program_refuses_older_tables_and_says_what_to_run() {
     let database = migrated().await;
     database.execute(UNDO_THE_LAST).await.expect("undoes");

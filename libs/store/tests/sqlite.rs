@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use millrace_store::{
-    Changes, Keyring, ResourceStore,
+    Changes, Keyring, OpenError, ResourceStore,
     conformance::{self, Backend, logs::LogBackend},
     logs::{LogStore, open_sqlite},
     sqlite,
@@ -127,9 +127,23 @@ async fn changes_before_what_was_compacted_are_gone() {
 }
 
 #[tokio::test]
+async fn a_file_that_a_newer_release_took_something_from_is_refused() {
+    let file = File { directory: TempDir::new().expect("there is room") };
+    let keyring = keyring();
+    sqlite::open(&file.path(), keyring.clone()).await.expect("opens").close().await;
+    let mut other =
+        SqliteConnectOptions::new().filename(file.path()).connect().await.expect("connects");
+    let mut say = async |sql| sqlx::raw_sql(sql).execute(&mut other).await.expect("says");
+    say("UPDATE meta SET needs = 9999; ALTER TABLE sinks DROP COLUMN description").await;
+    let refused = sqlite::open(&file.path(), keyring).await;
+    let Err(error @ OpenError::TooNew { needs: 9999, .. }) = refused else { panic!("{refused:?}") };
+    assert!(error.to_string().contains("run a newer release"), "{error}");
+}
+
+#[tokio::test]
 async fn a_file_that_is_no_database_is_refused() {
     let file = File { directory: TempDir::new().expect("there is room") };
     std::fs::write(file.path(), "no database".repeat(1_000)).expect("writes");
     let refused = sqlite::open(&file.path(), keyring()).await;
-    assert!(matches!(refused, Err(millrace_store::OpenError::Connect { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(OpenError::Connect { .. })), "{refused:?}");
 }

@@ -4,7 +4,10 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, Subcommand};
 use millrace_domain::Secret;
-use millrace_runtime::config::{self, MaskedSecret, SettingsArgs};
+use millrace_runtime::{
+    config::{self, MaskedSecret, SettingsArgs},
+    telemetry::{self, LogFormat, LogSettings},
+};
 use millrace_store::{Keyring, OpenError};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
@@ -78,6 +81,9 @@ struct DatabaseSettings {
     url: MaskedSecret,
 }
 
+/// What `migrate` logs: what it works on for long, and what it found.
+const MIGRATE_LOG: &str = "warn,millrace_store=info";
+
 /// Runs a service until it is told to stop.
 ///
 /// # Errors
@@ -131,6 +137,8 @@ async fn migrate(args: MigrateArgs) -> anyhow::Result<()> {
     if args.settings.check {
         return config::print(&settings);
     }
+    let filter = MIGRATE_LOG.to_owned();
+    telemetry::init(&LogSettings { filter, format: LogFormat::Auto })?;
     anyhow::ensure!(
         !settings.database.url.is_empty(),
         "wrong setting `database.url`: give the URL of a PostgreSQL database, such as `--set database.url=postgres://user:password@host/millrace`"

@@ -1,17 +1,26 @@
 //! Migrations of a database that others use: a step that would wait for them gives up within seconds, for whoever comes
 //! after it would wait too. Whoever runs it tries again.
 
-use sqlx::{AnyConnection, AssertSqlSafe, Executor as _, migrate::Migrate as _};
+use std::time::Duration;
+
+use sqlx::{AnyConnection, AssertSqlSafe};
+use tokio::time::{Instant, sleep};
 
 use super::{Options, connect, origin};
-use crate::{OpenError, migrations};
+use crate::{
+    OpenError,
+    migrations::{self, Migrations},
+};
 
 /// Said where tables are changed. Everybody queues behind a change that waits for a lock: so it does not wait long. What
 /// takes longer than this while it holds one must be done in parts, or without a transaction.
 const SETTINGS: &str = "SET application_name = 'millrace migrate'; SET lock_timeout = '2s';
     SET statement_timeout = '5min'; SET idle_in_transaction_session_timeout = '1min'";
-/// Said before and after waiting for one's turn: who migrates holds up nobody else.
-const TURN: (&str, &str) = ("SET lock_timeout = '1min'", "SET lock_timeout = '2s'");
+/// Those of the settings that a step outside a transaction is let off.
+pub(super) const LIMITS: &str = "SET lock_timeout = '2s'; SET statement_timeout = '5min'";
+/// How long somebody waits for their turn, and how often it is asked for. Nobody stands in line in the database: who waits
+/// there holds a snapshot, for which an index that is built concurrently waits in turn.
+const TURN: (Duration, Duration) = (Duration::from_secs(60), Duration::from_millis(250));
 /// Whose transactions are the oldest: they hold what a migration waits for. Of other roles' a plain role sees nothing.
 const HOLDERS: &str = "SELECT coalesce(string_agg(line, ', '), 'the database does not tell whose') FROM (
     SELECT concat('process ', pid, ' of `', coalesce(nullif(application_name, ''), usename::TEXT),
@@ -27,7 +36,7 @@ const HOLDERS: &str = "SELECT coalesce(string_agg(line, ', '), 'the database doe
 /// [`OpenError::Locked`] within seconds where others hold a lock that a step needs: the steps before are done.
 /// [`OpenError::TooNew`], [`OpenError::Connect`], [`OpenError::Migrate`].
 pub async fn migrate(url: &str) -> Result<(), OpenError> {
-    migrated(url, false).await
+    migrated(url, migrations::POSTGRES, false).await
 }
 
 /// As [`migrate`], of a database that was restored from a backup: it gets a new epoch, so that whoever watches its
@@ -36,15 +45,19 @@ pub async fn migrate(url: &str) -> Result<(), OpenError> {
 /// # Errors
 /// As [`migrate`].
 pub async fn restored(url: &str) -> Result<(), OpenError> {
-    migrated(url, true).await
+    migrated(url, migrations::POSTGRES, true).await
 }
 
-async fn migrated(url: &str, was_restored: bool) -> Result<(), OpenError> {
+pub(super) async fn migrated(
+    url: &str,
+    migrations: Migrations,
+    was_restored: bool,
+) -> Result<(), OpenError> {
     let options = Options { max_connections: 1, ..Options::default() };
     let pool = connect(url, &options, SETTINGS).await?;
     let problem = |error: sqlx::Error| OpenError::Connect { source: error.into() };
     let mut connection = pool.acquire().await.map_err(problem)?;
-    let migrated = match in_turn(&mut connection).await {
+    let migrated = match in_turn(&mut connection, migrations).await {
         Err(OpenError::Locked { what, .. }) => {
             let holders = sqlx::query_scalar(AssertSqlSafe(HOLDERS)).fetch_one(&mut *connection);
             Err(OpenError::Locked { what, holders: holders.await.unwrap_or_default() })
@@ -61,15 +74,63 @@ async fn migrated(url: &str, was_restored: bool) -> Result<(), OpenError> {
     done
 }
 
-async fn in_turn(connection: &mut AnyConnection) -> Result<(), OpenError> {
-    let turn = async {
-        connection.execute(TURN.0).await?;
-        // The lock of releases before this one, too.
-        connection.lock().await?;
-        connection.execute(TURN.1).await.map_err(sqlx::migrate::MigrateError::from)
+async fn in_turn(connection: &mut AnyConnection, migrations: Migrations) -> Result<(), OpenError> {
+    let (longest, pause) = TURN;
+    let until = Instant::now() + longest;
+    let problem = |error: sqlx::Error| OpenError::Connect { source: error.into() };
+    while !takes_turn(connection).await.map_err(problem)? {
+        if Instant::now() >= until {
+            return Err(OpenError::Locked { what: "migrating".to_owned(), holders: String::new() });
+        }
+        sleep(pause).await;
+    }
+    migrations::migrate(connection, migrations).await
+}
+
+/// Takes the turn for as long as the connection lives, unless another has it.
+pub(super) async fn takes_turn(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
+    let database: String =
+        sqlx::query_scalar("SELECT current_database()::TEXT").fetch_one(&mut *connection).await?;
+    let lock = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(turn_of(&database));
+    lock.fetch_one(connection).await
+}
+
+/// Key of the advisory lock, which is sqlx's: releases before this one take it by sqlx.
+fn turn_of(database: &str) -> i64 {
+    0x3d32_ad9e * i64::from(crc32(database.as_bytes()))
+}
+
+/// The checksum of ISO/IEC 8802-3 (<https://www.rfc-editor.org/rfc/rfc1952#section-8>), bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    let shifted = |sum: u32| if sum & 1 == 1 { 0xedb8_8320 ^ (sum >> 1) } else { sum >> 1 };
+    let add = |sum: u32, byte: &u8| (0..8).fold(sum ^ u32::from(*byte), |sum, _| shifted(sum));
+    !bytes.iter().fold(!0, add)
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_testkit::postgres::database;
+    use sqlx::{
+        Connection as _, PgConnection, any::install_default_drivers, migrate::Migrate as _,
     };
-    match turn.await {
-        Ok(_) => migrations::migrate(connection, migrations::POSTGRES).await,
-        Err(error) => Err(migrations::refused(error)),
+
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_the_one_that_everybody_knows() {
+        // https://reveng.sourceforge.io/crc-catalogue/17plus.htm#crc.cat.crc-32-iso-hdlc
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+    }
+
+    #[tokio::test]
+    async fn releases_that_take_turns_by_sqlx_are_waited_for() {
+        let database = database().await;
+        let mut before = PgConnection::connect(database.url()).await.expect("connects");
+        before.lock().await.expect("it is free");
+        install_default_drivers();
+        let mut now = AnyConnection::connect(database.url()).await.expect("connects");
+        assert!(!takes_turn(&mut now).await.expect("answers"));
+        before.unlock().await.expect("it was taken");
+        assert!(takes_turn(&mut now).await.expect("answers"));
     }
 }
