@@ -10,24 +10,28 @@ use crate::status::Failure;
 
 impl Deliverers {
     /// What each deliverer that owns a partition says of itself; one that does not answer says nothing.
+    ///
+    /// Each says which partitions it owns: the queue is asked for one of its partitions only, not for all of them every minute.
     pub(crate) async fn reporting(&self) -> Result<Vec<ListPartitionsResponse>, Failure> {
-        let mut told = Vec::new();
-        for address in self.addresses().await? {
+        let queue = self.queue.get()?;
+        let (mut told, mut asked, mut known) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        for partition in 0..self.partitions {
+            if known.contains(&u32::from(partition)) {
+                continue;
+            }
+            let owner = queue.owner_of(Partition(partition)).await;
+            let Some(address) = owner.map_err(|_| away("the queue does not answer"))? else {
+                continue;
+            };
+            if !asked.insert(address.clone()) {
+                continue;
+            }
             if let Ok(answer) = self.list(&address).await {
+                known.extend(&answer.partitions);
                 told.push(answer);
             }
         }
         Ok(told)
-    }
-
-    async fn addresses(&self) -> Result<BTreeSet<String>, Failure> {
-        let queue = self.queue.get()?;
-        let mut addresses = BTreeSet::new();
-        for partition in (0..self.partitions).map(Partition) {
-            let owner = queue.owner_of(partition).await;
-            addresses.extend(owner.map_err(|_| away("the queue does not answer"))?);
-        }
-        Ok(addresses)
     }
 
     async fn list(&self, address: &str) -> Result<ListPartitionsResponse, Failure> {
