@@ -56,15 +56,16 @@ impl Tasks {
     {
         let (name, failures) = (name.into(), self.failures.clone());
         let running = std::panic::AssertUnwindSafe(task(self.stopping())).catch_unwind();
-        let supervised = async move {
-            let error = match running.await {
+        // Not an async block around it: that would take the task's memory twice.
+        let supervised = running.map(move |ended| {
+            let error = match ended {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => error,
                 Err(_) => anyhow::anyhow!("panicked"),
             };
             // A full channel means that the process is stopping for an earlier failure.
             drop(failures.try_send(Failure { task: name, error }));
-        };
+        });
         drop(tokio::spawn(self.tracker.track_future(supervised)));
     }
 

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt as _;
 use millrace_domain::{Partition, SinkSid, Timestamp, breaker};
 use millrace_proto::internal::{AttemptReport, BacklogState, SinkReport};
 use millrace_queue::{Class, Place, Token};
@@ -339,10 +340,12 @@ impl Tenure {
         let running =
             self.running.track_future(lane::run::run(Arc::clone(&lane), Arc::clone(self), breaker));
         let tenure = Arc::clone(self);
-        self.cx.tasks.spawn("lane", |_| async move {
-            running.await;
-            tenure.ledger.wake();
-            Ok(())
+        // A lane's task is kept small: see `Tasks::spawn`.
+        self.cx.tasks.spawn("lane", |_| {
+            running.map(move |()| {
+                tenure.ledger.wake();
+                Ok(())
+            })
         });
         lane
     }
