@@ -21,8 +21,8 @@ use crate::{
 const EVENTS: usize = 1_000_000;
 /// Probes come at most 10 s apart, so that the bench does not wait for them for long; by default it is 5 minutes.
 const SETTINGS: &[Setting] = &[("delivery.backoff_cap", "10s")];
-/// How long a sink that is down is watched.
-const WATCHED: Duration = Duration::from_secs(15);
+/// How long a sink that is down is watched: what is done every so often, at most once a minute, comes as often in each watch.
+const WATCHED: Duration = Duration::from_secs(60);
 /// Until what is parked stands in Redis, at most this much later than the last chunk is settled.
 const CALM: Duration = Duration::from_secs(2);
 /// Fresh events a second, and seconds of each slice in which their latency is measured.
@@ -46,7 +46,7 @@ pub(super) async fn backlog(context: &Context) -> Result<Outcome> {
         normal.push(slice(&bench, &audience).await?);
     }
     sleep(CALM).await;
-    let (idle, _) = watch(&bench).await?;
+    let (idle, commands_idle) = watch(&bench).await?;
     let down = Behaviour { down: true, ..Behaviour::default() };
     let events = context.events(EVENTS);
     let load = Load { undelivered: None, ..Load::steady(&audience, events) };
@@ -60,6 +60,7 @@ pub(super) async fn backlog(context: &Context) -> Result<Outcome> {
         Target::AtMost(2.0),
     ));
     outcome.note(format!("Redis commands in {WATCHED:?} while it is down: {commands:?}"));
+    outcome.note(format!("and while there was nothing to do: {commands_idle:?}"));
     outcome.drift.sample();
     let (drained, fresh) = drain(&bench, &audience, parked.run, events).await?;
     outcome.figure(Figure::told("live events/s", live));
