@@ -24,6 +24,7 @@ mod probe;
 pub(crate) mod pulse;
 pub(crate) mod run;
 mod send;
+mod shelf;
 mod telling;
 
 /// The shared side of a lane: the reader and the settler put in, its task takes out.
@@ -92,6 +93,7 @@ impl Lane {
             state.fresh_bytes -= parcel.bytes().len();
             taken.push(parcel);
         }
+        let_go(&mut state.fresh);
         taken
     }
 
@@ -203,5 +205,15 @@ impl Lane {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Parcels that an empty queue keeps room for: thousands of lanes that were full once would keep much.
+const ROOM_KEPT: usize = 32;
+
+/// Lets go the memory of a queue that is empty.
+fn let_go(parcels: &mut VecDeque<Parcel>) {
+    if parcels.is_empty() {
+        parcels.shrink_to(ROOM_KEPT);
     }
 }

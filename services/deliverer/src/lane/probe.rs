@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use millrace_domain::Timestamp;
-use millrace_queue::ParkedId;
 use millrace_sinks::SinkSpec;
 use tokio::time::Instant;
 
@@ -31,8 +30,9 @@ impl Runner {
             return self.stale_at();
         }
         self.halved.clear();
+        self.have_loaded().await;
         self.return_stale(linger * 2);
-        let due = self.load(1).await;
+        let due = self.load_for_probe().await;
         if !self.has_work() {
             self.share.leave();
             return Some(due.unwrap_or_else(|| Instant::now() + EXPIRY_INTERVAL));
@@ -63,13 +63,5 @@ impl Runner {
         if self.probed.len() > PROBED_MAX {
             self.probed.pop_front();
         }
-    }
-
-    /// Parked chunks to leave out when the next are taken: those in hand, and those that probes have tried.
-    pub(super) fn without_probed(&self, mut in_hand: Vec<ParkedId>) -> Vec<ParkedId> {
-        in_hand.extend(
-            self.probed.iter().filter(|id| !in_hand.contains(id)).copied().collect::<Vec<_>>(),
-        );
-        in_hand
     }
 }

@@ -11,14 +11,21 @@ use millrace_domain::{
     breaker::{self, Breaker, Gate},
     outcome::Outcome,
 };
-use millrace_queue::ParkedId;
 use millrace_runtime::telemetry::traces::Span;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},
 };
 
-use super::{Lane, batch::halves, congestion::Congestion, pace::Pace, telling::Told};
+use super::{
+    Lane,
+    batch::halves,
+    congestion::Congestion,
+    drain::Loads,
+    pace::Pace,
+    shelf::{Probed, Shelf},
+    telling::Told,
+};
 use crate::{
     attempt::{Done, Request},
     budget::Share,
@@ -38,6 +45,7 @@ pub(crate) async fn run(lane: Arc<Lane>, tenure: Arc<Tenure>, state: breaker::St
     let share = tenure.cx.in_flight.share();
     let breaker = Breaker::new(tenure.cx.delivery.backoff(), state);
     let mut runner = Runner {
+        shelf: Shelf::new(&lane, &tenure),
         lane,
         tenure,
         breaker,
@@ -48,7 +56,8 @@ pub(crate) async fn run(lane: Arc<Lane>, tenure: Arc<Tenure>, state: breaker::St
         draining: Arc::default(),
         congestion: Congestion::new(),
         paused_until: None,
-        probed: VecDeque::new(),
+        loads: Loads::default(),
+        probed: Probed::default(),
         turn: 0,
         share,
         expiry_due: Instant::now(),
@@ -58,14 +67,16 @@ pub(crate) async fn run(lane: Arc<Lane>, tenure: Arc<Tenure>, state: breaker::St
         standing: None,
     };
     let hurry = runner.tenure.hurry.clone();
-    // Cancelled, the runner is dropped with all it holds, which parks it.
-    hurry.run_until_cancelled(runner.work()).await;
+    // Cancelled, the runner is dropped with all it holds, which parks it. Pinned here, the work has its room once, not in each
+    // future around it: there are thousands of lanes.
+    hurry.run_until_cancelled(std::pin::pin!(runner.work())).await;
     runner.lane.close();
 }
 
 pub(super) struct Runner {
     pub(super) lane: Arc<Lane>,
     pub(super) tenure: Arc<Tenure>,
+    pub(super) shelf: Shelf,
     pub(super) breaker: Breaker,
     pub(super) pace: Pace,
     /// Parcels of parked chunks, to be sent.
@@ -79,8 +90,10 @@ pub(super) struct Runner {
     pub(super) congestion: Congestion,
     /// The sink asked for a pause.
     pub(super) paused_until: Option<Timestamp>,
-    /// Parked chunks that probes took an event of since the breaker opened, the latest last.
-    pub(super) probed: VecDeque<ParkedId>,
+    /// Loads of parked chunks.
+    pub(super) loads: Loads,
+    /// Parked chunks that probes took an event of since the breaker opened.
+    pub(super) probed: Probed,
     /// Counts requests, for the turns of fresh events and backlog.
     pub(super) turn: u32,
     /// This lane's share of the process's requests.
@@ -95,6 +108,14 @@ pub(super) struct Runner {
     standing: Option<(ConfigVersion, Standing)>,
 }
 
+/// Why a lane looks what there is to do.
+enum Changed {
+    /// A request ended. `None`: it panicked.
+    Request(Option<Done>),
+    Lane,
+    Other,
+}
+
 impl Runner {
     async fn work(&mut self) {
         let mut configuration = self.tenure.cx.watch.changed();
@@ -102,26 +123,37 @@ impl Runner {
         loop {
             let stopping = self.tenure.stopping.is_cancelled();
             let next = if stopping { self.stop() } else { self.step().await };
-            if stopping && self.attempts.is_empty() {
+            if stopping && self.attempts.is_empty() && !self.loads.is_running() {
                 return;
             }
             self.lane.pulse.set_in_flight(self.attempts.len());
-            let busy = !self.attempts.is_empty() || !self.drained.is_empty();
+            let busy =
+                !self.attempts.is_empty() || !self.drained.is_empty() || self.loads.is_running();
             if busy {
                 idle_since = Instant::now();
             } else if idle_since.elapsed() >= IDLE && self.tenure.retire(&self.lane) {
                 return;
             }
             let next = next.unwrap_or_else(|| Instant::now() + IDLE);
-            // Every arm but the request's only says that something changed; a finished request is handed over whole.
-            tokio::select! {
-                Some(done) = self.attempts.join_next() => self.finish_all(done.ok()),
-                () = self.share.granted() => {}
-                () = self.lane.changed() => idle_since = Instant::now(),
+            // Every arm but the request's and the load's only says that something changed; what those bring is handed over whole.
+            let changed = tokio::select! {
+                Some(taken) = self.loads.next() => {
+                    self.loaded(taken);
+                    continue;
+                }
+                Some(done) = self.attempts.join_next() => Changed::Request(done.ok()),
+                () = self.share.granted() => Changed::Other,
+                () = self.lane.changed() => Changed::Lane,
                 // Not once there is nobody left to change it: the process is ending.
-                Ok(()) = configuration.changed() => {}
-                () = self.tenure.stopping.cancelled(), if !stopping => {}
-                () = sleep_until(next) => {}
+                Ok(()) = configuration.changed() => Changed::Other,
+                () = self.tenure.stopping.cancelled(), if !stopping => Changed::Other,
+                () = sleep_until(next) => Changed::Other,
+            };
+            self.loads.fruitless = false;
+            match changed {
+                Changed::Request(first) => self.finish_all(first),
+                Changed::Lane => idle_since = Instant::now(),
+                Changed::Other => {}
             }
         }
     }
@@ -130,8 +162,7 @@ impl Runner {
     fn stop(&mut self) -> Option<Instant> {
         self.share.leave();
         self.lane.close();
-        self.drained.clear();
-        self.halved.clear();
+        self.put_back();
         None
     }
 
@@ -149,7 +180,7 @@ impl Runner {
         let now = self.tenure.cx.clock.now();
         self.paused_until = self.paused_until.filter(|until| *until > now);
         match (self.breaker.gate(now), self.paused_until) {
-            (Gate::Closed, None) => self.send(spec).await,
+            (Gate::Closed, None) => self.send(spec),
             (Gate::Closed, Some(until)) => self.wait_out(until).await,
             (Gate::HalfOpen, None) => self.probe(spec).await,
             (Gate::HalfOpen, Some(until)) => self.hold_until(until).await,

@@ -7,7 +7,7 @@ use millrace_proto::internal::DropReason;
 use millrace_sinks::SinkSpec;
 use tokio::time::Instant;
 
-use super::{batch::Batch, run::Runner};
+use super::{batch::Batch, let_go, run::Runner};
 use crate::{
     attempt::{self, Request},
     budget::Place,
@@ -23,13 +23,13 @@ const BACKLOG_TURN: u32 = 4;
 
 impl Runner {
     /// Sends what there is, as far as limits allow.
-    pub(super) async fn send(&mut self, spec: Arc<SinkSpec>) -> Option<Instant> {
+    pub(super) fn send(&mut self, spec: Arc<SinkSpec>) -> Option<Instant> {
         let linger = self.tenure.cx.delivery.linger;
         self.lane.park_stale(linger);
         self.return_stale(linger * 2);
         // What a sink with a rate limit cannot take soon is not loaded only to be parked again.
         let room = if self.pace.is_limited() { 1 } else { self.pace.requests() * 2 };
-        let due = self.load(room).await;
+        let due = self.load(room);
         let next = self.start_all(&spec);
         due.into_iter().chain(next).chain(self.stale_at()).min()
     }
@@ -38,10 +38,10 @@ impl Runner {
     pub(super) async fn wait_out(&mut self, until: Timestamp) -> Option<Instant> {
         self.share.leave();
         self.lane.park_stale(self.tenure.cx.delivery.linger);
-        self.drained.clear();
-        self.halved.clear();
+        self.have_loaded().await;
+        self.put_back();
         if let Err(error) = self.sweep().await {
-            return Some(self.later(&error));
+            return Some(self.shelf.later(&error));
         }
         let resume = self.tenure.cx.clock.instant_of(until);
         self.stale_at().into_iter().chain([resume, self.expiry_due]).min()
@@ -139,6 +139,7 @@ impl Runner {
             while self.drained.front().is_some_and(|parcel| batch.admit(parcel.bytes().len())) {
                 taken.extend(self.drained.pop_front());
             }
+            let_go(&mut self.drained);
             return taken;
         }
         let taken = self.lane.take_fresh(|parcel| batch.admit(parcel.bytes().len()));

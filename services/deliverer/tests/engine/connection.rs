@@ -32,6 +32,8 @@ pub(crate) struct Troubles {
     pub(crate) failing: AtomicU32,
     /// The longest that a call takes, in milliseconds.
     pub(crate) slow_ms: AtomicU32,
+    /// How long it takes in addition to read what is parked, in milliseconds.
+    pub(crate) unparking_ms: AtomicU32,
     /// Settlements that are refused for good.
     pub(crate) refused: AtomicU32,
     /// Partitions whose server does not answer.
@@ -46,6 +48,7 @@ impl Troubles {
         Arc::new(Self {
             failing: AtomicU32::new(0),
             slow_ms: AtomicU32::new(0),
+            unparking_ms: AtomicU32::new(0),
             refused: AtomicU32::new(0),
             silent: Mutex::default(),
             unknown: Mutex::default(),
@@ -251,6 +254,10 @@ impl Queue for Connection {
         class: Class,
         query: ParkedQuery<'_>,
     ) -> Result<Vec<ParkedChunk>> {
+        let takes = self.troubles.unparking_ms.load(Ordering::Relaxed);
+        if takes > 0 {
+            sleep(Duration::from_millis(takes.into())).await;
+        }
         self.call_of(partition, self.queue.parked(partition, sink, class, query)).await
     }
 

@@ -1,6 +1,6 @@
 //! A sink that is down: its breaker, its probes, its return.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
@@ -200,6 +200,30 @@ async fn a_sink_that_comes_back_is_drained_from_one_request_at_a_time_upwards() 
     assert!(most_at_once(&requests[..6]) <= 3);
     assert!(most_at_once(&requests) >= 30, "it grows");
     assert!(world.backlog(1).is_none());
+    deliverer.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn fresh_events_do_not_wait_while_parked_ones_are_loaded() {
+    let world = World::with([sink(1)]);
+    world.sinks.answer(sid(1), |_| Answer::status(503));
+    let deliverer = world.start().await;
+    world.publish(ids("old", 3_000), &[1]).await;
+    let parked = |world: &World| world.backlog(1).is_some_and(|state| state.events == 3_000);
+    world.until("all is parked", 60 * SECOND, parked).await;
+    world.troubles.unparking_ms.store(2_000, Ordering::Relaxed);
+    world.sinks.answer(sid(1), |_| Answer::status(200));
+    let is_back = |world: &World| !world.sinks.delivered(sid(1)).is_empty();
+    world.until("it is back, and drained", 600 * SECOND, is_back).await;
+    for n in 0..5 {
+        let (id, began) = (format!("new{n}"), Instant::now());
+        world.publish([id.clone()], &[1]).await;
+        world.until("it came", 60 * SECOND, |world| world.sinks.has(sid(1), &id)).await;
+        assert!(began.elapsed() < SECOND, "it waited {:?} for a load", began.elapsed());
+    }
+    assert!(world.backlog(1).is_some(), "the backlog was there all the while");
+    world.until("all is delivered", 600 * SECOND, World::is_empty).await;
+    assert_eq!(world.sinks.delivered(sid(1)).len(), 3_005);
     deliverer.stop().await;
 }
 
