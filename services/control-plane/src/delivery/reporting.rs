@@ -14,7 +14,8 @@ impl Deliverers {
     /// Each says which partitions it owns: the queue is asked for one of its partitions only, not for all of them every minute.
     pub(crate) async fn reporting(&self) -> Result<Vec<ListPartitionsResponse>, Failure> {
         let queue = self.queue.get()?;
-        let (mut told, mut asked, mut known) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        let (mut told, mut asked, mut known) =
+            (Vec::new(), BTreeSet::new(), BTreeSet::<u32>::new());
         for partition in 0..self.partitions {
             if known.contains(&u32::from(partition)) {
                 continue;
