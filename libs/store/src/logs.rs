@@ -315,6 +315,11 @@ pub trait LogStore: Send + Sync + 'static {
 
     /// Notes what becomes of reports. A period that is known grows; a repeat changes nothing.
     async fn note_report_periods(&self, periods: &[ReportPeriod], now: Timestamp) -> Result<()>;
-    /// Periods that were not over at `since`, in the order in which they began.
-    async fn report_periods(&self, since: Timestamp) -> Result<Vec<ReportPeriod>>;
+    /// Periods that have some of the time `during` (from the first to the second, both included), in the order in which they began: an
+    /// account's own, those of all accounts that have none, and what was trimmed.
+    async fn report_periods(
+        &self,
+        account: AccountSid,
+        during: (Timestamp, Timestamp),
+    ) -> Result<Vec<ReportPeriod>>;
 }

@@ -119,7 +119,8 @@ impl Accounts {
         if let Some(name) = &update.friendly_name {
             check_name(name)?;
         }
-        if update.status.is_some() && caller == Caller::Account(account.sid) {
+        let itself = matches!(caller, Caller::Account(own, _) if own == account.sid);
+        if update.status.is_some() && itself {
             let message =
                 "is changed by the parent account or a platform key, not by the account itself";
             return Err(denied(message).at("Status"));
@@ -179,14 +180,14 @@ impl Accounts {
     ) -> Result<Account, Failure> {
         let sid = match (caller, sid) {
             (_, Some(sid)) => sid,
-            (Caller::Account(own), None) => own,
+            (Caller::Account(own, _), None) => own,
             (Caller::Platform, None) => {
                 return Err(caller.account(field, None).err().unwrap_or_else(unnamed));
             }
         };
         let account = self.store.account(sid).await.map_err(of_store)?;
         match caller {
-            Caller::Account(own) if own != sid && account.parent != Some(own) => {
+            Caller::Account(own, _) if own != sid && account.parent != Some(own) => {
                 Err(of_store(Error::NotFound { what: format!("account {sid}") }))
             }
             _ => Ok(account),
@@ -198,7 +199,7 @@ impl Accounts {
         let found = self.store.account(parent).await;
         let found = found.map_err(|error| of_store(error).at("parent_sid"))?;
         match (found.parent, caller) {
-            (Some(_), Caller::Account(_)) => Err(denied("a subaccount has no subaccounts")),
+            (Some(_), Caller::Account(..)) => Err(denied("a subaccount has no subaccounts")),
             (Some(_), Caller::Platform) => Err(wrong("parent_sid", "is itself a subaccount")),
             (None, _) if found.status == AccountStatus::Closed => {
                 Err(wrong("parent_sid", "is closed"))
@@ -210,7 +211,7 @@ impl Accounts {
 
 /// Whose subaccount a caller makes. Only the platform says what it is to be known by.
 fn parent_of(caller: Caller, new: &NewAccount) -> Result<Option<AccountSid>, Failure> {
-    let Caller::Account(own) = caller else { return Ok(new.parent) };
+    let Caller::Account(own, _) = caller else { return Ok(new.parent) };
     if new.parent.is_some_and(|parent| parent != own) {
         return Err(denied("must be the caller's own account").at("parent_sid"));
     }

@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use millrace_domain::{AccountSid, AccountStatus, ApiKeySid, KeyAccess, secret::SecretHash};
+use millrace_domain::{
+    AccountSid, AccountStatus, ApiKeySid, KeyAccess, account::Right, secret::SecretHash,
+};
 use millrace_store::{Error, ResourceStore};
 
 use crate::{
@@ -16,8 +18,8 @@ use crate::{
 /// Whose credentials a request carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
-    /// An account: sees itself only.
-    Account(AccountSid),
+    /// An account, by credentials that are good for this: sees itself only.
+    Account(AccountSid, KeyAccess),
     /// The installation's owner: sees every account.
     Platform,
 }
@@ -30,13 +32,13 @@ impl Caller {
         named: Option<AccountSid>,
     ) -> Result<AccountSid, Failure> {
         match (self, named) {
-            (Self::Account(own), Some(named)) if named != own => Err(Failure::new(
+            (Self::Account(own, _), Some(named)) if named != own => Err(Failure::new(
                 Kind::PermissionDenied,
                 code::DENIED,
                 "must be the caller's own account",
             )
             .at(field)),
-            (Self::Account(own), _) => Ok(own),
+            (Self::Account(own, _), _) => Ok(own),
             (Self::Platform, Some(named)) => Ok(named),
             (Self::Platform, None) => Err(Failure::invalid(
                 code::BAD_REQUEST,
@@ -46,11 +48,29 @@ impl Caller {
         }
     }
 
+    /// Whether the credentials are good for that.
+    pub(crate) fn may(self, right: Right) -> bool {
+        match self {
+            Self::Account(_, access) => access.may(right),
+            Self::Platform => true,
+        }
+    }
+
+    fn must_be_good_for(self, right: Right) -> Result<(), Failure> {
+        match self {
+            Self::Account(_, access) if !access.may(right) => {
+                let message = format!("a {} key may not do this", access.as_str());
+                Err(Failure::new(Kind::PermissionDenied, code::DENIED, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses everybody but the platform.
     pub(crate) fn must_be_platform(self) -> Result<(), Failure> {
         match self {
             Self::Platform => Ok(()),
-            Self::Account(_) => {
+            Self::Account(..) => {
                 Err(Failure::new(Kind::PermissionDenied, code::DENIED, "takes a platform key"))
             }
         }
@@ -81,23 +101,19 @@ impl Auth {
         authorization: Option<&[u8]>,
         takes: Takes,
     ) -> Result<Caller, Failure> {
-        let (caller, access) = self.known(authorization).await?;
-        if let Caller::Account(account) = caller {
+        let caller = self.known(authorization).await?;
+        if let Caller::Account(account, _) = caller {
             self.throttle.take(account).map_err(too_often)?;
         }
         match takes {
-            Takes::Right(right) if access.may(right) => Ok(caller),
-            Takes::Right(_) => {
-                let message = format!("a {} key may not do this", access.as_str());
-                Err(Failure::new(Kind::PermissionDenied, code::DENIED, message))
-            }
+            Takes::Right(right) => caller.must_be_good_for(right).map(|()| caller),
             Takes::Platform => caller.must_be_platform().map(|()| caller),
             Takes::Internal | Takes::Nothing => Err(wrong()),
         }
     }
 
     /// Whose the value of an `authorization` header is, and what it is good for.
-    async fn known(&self, authorization: Option<&[u8]>) -> Result<(Caller, KeyAccess), Failure> {
+    async fn known(&self, authorization: Option<&[u8]>) -> Result<Caller, Failure> {
         let Some(header) = authorization else {
             return Err(unauthenticated(
                 "credentials are required: `Basic` with account SID and auth token or with API key and secret",
@@ -106,7 +122,7 @@ impl Auth {
         let header = std::str::from_utf8(header).map_err(|_| wrong())?;
         let (scheme, value) = header.split_once(' ').ok_or_else(wrong)?;
         if scheme.eq_ignore_ascii_case("bearer") {
-            return Ok((self.platform(value.trim())?, KeyAccess::Main));
+            return self.platform(value.trim());
         }
         if !scheme.eq_ignore_ascii_case("basic") {
             return Err(wrong());
@@ -130,11 +146,7 @@ impl Auth {
         Ok(Caller::Platform)
     }
 
-    async fn account(
-        &self,
-        user: &str,
-        password: SecretHash,
-    ) -> Result<(Caller, KeyAccess), Failure> {
+    async fn account(&self, user: &str, password: SecretHash) -> Result<Caller, Failure> {
         let (account, access) = if let Ok(sid) = user.parse::<AccountSid>() {
             let account = self.read(self.store.account(sid).await)?;
             (account.filter(|account| account.takes(&password)), KeyAccess::Main)
@@ -153,7 +165,7 @@ impl Auth {
             None => None,
         };
         let status = account.status.under(parent.map(|parent| parent.status));
-        Ok((active(account.sid, status)?, access))
+        active(status).map(|()| Caller::Account(account.sid, access))
     }
 
     /// No row is no error here: the answer does not tell a wrong SID from a wrong secret.
@@ -166,9 +178,9 @@ impl Auth {
     }
 }
 
-fn active(sid: AccountSid, status: AccountStatus) -> Result<Caller, Failure> {
+fn active(status: AccountStatus) -> Result<(), Failure> {
     match status {
-        AccountStatus::Active => Ok(Caller::Account(sid)),
+        AccountStatus::Active => Ok(()),
         status => Err(Failure::new(
             Kind::PermissionDenied,
             code::ACCOUNT_INACTIVE,

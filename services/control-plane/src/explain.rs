@@ -8,22 +8,23 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use millrace_domain::{
     AccountSid, SinkSid, Timestamp,
-    schema::{EventType, SchemaVersion, check_name},
+    schema::{EventType, check_name},
 };
 use millrace_proto::{v1, wire_time};
-use millrace_store::{LogStore, Page, ResourceStore};
-use tokio::sync::Semaphore;
+use millrace_store::{LogStore, ResourceStore};
 
-use self::{family::Family, holds::Holds, known::Known, sinks::Facts};
-pub(crate) use self::{scope::Scope, subject::Subject};
+pub(crate) use self::{checks::Checks, scope::Scope, subject::Subject};
+use self::{family::Family, holds::Holds, known::Known, schema::Checked, sinks::Facts};
 use crate::{
     delivery::Deliverers,
     logs::around,
     queue::QueueHandle,
     random,
+    reports::storing::Storing,
     status::{About, Failure, Kind, code, unavailable},
 };
 
+mod checks;
 mod family;
 mod holds;
 mod kept;
@@ -34,15 +35,12 @@ mod schema;
 mod scope;
 mod sinks;
 mod subject;
+mod versions;
 
 /// How long the change log tells how everything was.
 pub(crate) const HISTORY_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most sinks that are told of.
 const SINKS_MAX: usize = 100;
-/// Most versions of a schema that are looked at: as many as it may have.
-const VERSIONS_MAX: u32 = 1_000;
-/// Events that are checked by their schemas at once: each compiles one.
-pub(crate) const CHECKS: usize = 2;
 
 /// The operations that explain.
 #[derive(Clone)]
@@ -52,8 +50,10 @@ pub(crate) struct Explain {
     pub(crate) queue: QueueHandle,
     pub(crate) partitions: u16,
     pub(crate) deliverers: Deliverers,
+    /// For how long reports have been stored as they came.
+    pub(crate) storing: Storing,
     /// Places for checks by schemas.
-    pub(crate) checks: Arc<Semaphore>,
+    pub(crate) checks: Checks,
 }
 
 /// Which event to explain.
@@ -199,32 +199,46 @@ impl Explain {
         let seen = scope.seen(family.parent.as_ref().map(|(parent, _)| *parent));
         let event_type =
             self.store.event_type_at(&subject.event_type, at).await.map_err(of_store)?;
-        let checked = self.checked(&subject, event_type.as_ref(), at).await?;
-        let event_type = event_type.as_ref();
-        let facts = matching::Facts { family: &family, seen: &seen, event_type, checked };
+        let asks = family.parent.as_ref().map_or(scope.account, |(parent, _)| *parent);
+        let checked = self.checked(&subject, event_type.as_ref(), (asks, at)).await?;
+        let facts = matching::Facts {
+            family: &family,
+            seen: &seen,
+            tells_status: scope.tells_status(),
+            event_type: event_type.as_ref(),
+            checked,
+        };
         let mut matching = matching::of(&subject, &facts);
         matching.config_time = Some(wire_time(at));
         matching.config_is_exact = exact;
         Ok(matching)
     }
 
-    /// What the type's schema says of the event, as it was at a time.
+    /// What the type's schema says of the event, as it was at a time. `asks`: whose place it takes.
     async fn checked(
         &self,
         subject: &Subject,
         event_type: Option<&EventType>,
-        at: Timestamp,
-    ) -> Result<schema::Checked, Failure> {
-        let schema_id = event_type.map(|it| it.schema_id.clone()).unwrap_or_default();
-        let versions = match event_type.filter(|_| subject.event.is_some()) {
-            Some(_) => self.versions(&schema_id, at).await?,
-            None => Vec::new(),
+        (asks, at): (AccountSid, Timestamp),
+    ) -> Result<Checked, Failure> {
+        if subject.event.is_none() {
+            return Ok(Checked::nothing());
+        }
+        let schema_id = event_type.map_or("", |it| it.schema_id.as_str());
+        let place = self.checks.place(asks).await;
+        let latest = match event_type {
+            Some(_) => versions::latest_at(&*self.store, schema_id, at).await.map_err(of_store)?,
+            None => None,
         };
-        // Never closed, so this only waits.
-        let place = Arc::clone(&self.checks).acquire_owned().await;
+        let number = latest.as_ref().map(|latest| latest.version);
+        let number = match schema::followed(subject, schema_id, number) {
+            Ok(number) => number,
+            Err(not) => return Ok(not),
+        };
+        let version = versions::numbered(&*self.store, latest, number).await.map_err(of_store)?;
         let subject = subject.clone();
         let checking = tokio::task::spawn_blocking(move || {
-            let checked = schema::check(&subject, &schema_id, &versions);
+            let checked = schema::check(&subject, version.as_ref());
             drop(place);
             checked
         });
@@ -232,16 +246,6 @@ impl Explain {
             tracing::error!(%error, "cannot check an event by its schema");
             unavailable()
         })
-    }
-
-    async fn versions(
-        &self,
-        schema_id: &str,
-        at: Timestamp,
-    ) -> Result<Vec<SchemaVersion>, Failure> {
-        let page = Page { after: None, limit: VERSIONS_MAX };
-        let found = self.store.schema_versions(schema_id, &page).await.map_err(of_store)?;
-        Ok(found.into_iter().filter(|version| version.created <= at).collect())
     }
 }
 

@@ -10,7 +10,7 @@ use std::{error::Error as _, sync::Arc, time::Duration};
 use axum::{Router, middleware::from_fn};
 use millrace_runtime::{Process, admin, grpc as standard, server, telemetry};
 use millrace_store::{LogStore, OpenError, ResourceStore, logs::open_postgres, postgres};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 mod accounts;
 mod announce;
@@ -53,9 +53,7 @@ use delivery::Deliverers;
 use explain::Explain;
 use logs::Logs;
 use quarantine::Quarantine;
-use reports::{
-    account::LastStored, health::Health, problems::Problems, quota::Quota, tally::Tally,
-};
+use reports::{health::Health, problems::Problems, quota::Quota, storing::Storing, tally::Tally};
 use rest::openapi::Documents;
 use sinks::Sinks;
 use subscriptions::Subscriptions;
@@ -149,12 +147,14 @@ pub async fn build(
         partitions: settings.queue.partitions,
         token: settings.internal.token.clone(),
     };
+    let storing = Storing::default();
     let task = LogTasks {
         store: &store,
         logs: &logs,
         queue: &queue,
         deliverers: &deliverers,
         schemas_url: &schemas_url,
+        storing: &storing,
     };
     task.spawn(process, settings, heard);
     let app = Arc::new(App {
@@ -164,7 +164,8 @@ pub async fn build(
             queue: queue.clone(),
             partitions: settings.queue.partitions,
             deliverers: deliverers.clone(),
-            checks: Arc::new(Semaphore::new(explain::CHECKS)),
+            storing,
+            checks: explain::Checks::default(),
         },
         auth: Auth::new(Arc::clone(&store), checked.platform_keys, checked.throttle),
         sinks: Sinks {
@@ -309,6 +310,7 @@ struct LogTasks<'a> {
     queue: &'a QueueHandle,
     deliverers: &'a Deliverers,
     schemas_url: &'a Arc<str>,
+    storing: &'a Storing,
 }
 
 impl LogTasks<'_> {
@@ -332,14 +334,15 @@ impl LogTasks<'_> {
             announcer: Announcer::new(store, partitions, Arc::clone(self.schemas_url)),
             news,
             consumer: format!("{host}/{}", settings.control_plane.listen),
-            last_stored: LastStored::default(),
+            storing: self.storing.clone(),
             logs,
         };
         let account = reports::account::Account {
             deliverers: self.deliverers.clone(),
             logs: Arc::clone(self.logs),
-            last_stored: reports.last_stored.clone(),
+            storing: self.storing.clone(),
             open: reports::account::Open::default(),
+            noted: Vec::new(),
         };
         process.tasks.spawn("keep-account-of-reports", |stopping| {
             reports::account::keep_account(account, stopping)

@@ -19,7 +19,7 @@ use crate::{
     queue::QueueHandle,
     random,
     reports::{
-        account::LastStored, entries::Gathered, health::Health, problems::Problems, quota::Quota,
+        entries::Gathered, health::Health, problems::Problems, quota::Quota, storing::Storing,
         tally::Tally,
     },
 };
@@ -29,6 +29,7 @@ mod entries;
 pub(crate) mod health;
 pub(crate) mod problems;
 pub(crate) mod quota;
+pub(crate) mod storing;
 pub(crate) mod tally;
 
 /// Most entries of a stream that are written at once; an entry has the reports of one settlement.
@@ -57,8 +58,8 @@ pub(crate) struct Reports {
     pub(crate) news: mpsc::Receiver<Announcement>,
     /// The name under which this process reads; another's is another's.
     pub(crate) consumer: String,
-    /// When it had stored what there was.
-    pub(crate) last_stored: LastStored,
+    /// For how long it has stored what there was.
+    pub(crate) storing: Storing,
 }
 
 /// Reports that were read together.
@@ -92,23 +93,26 @@ pub(crate) async fn keep(mut reports: Reports, stopping: CancellationToken) -> a
 impl Reports {
     /// Reads, writes and removes some reports.
     async fn round(&mut self, queue: &dyn Queue) -> millrace_queue::Result<Round> {
+        let began = random::now();
         let round = Round {
             attempts: queue.reports(ReportKind::Attempts, &self.consumer, ATTEMPTS_MAX).await?,
             drops: queue.reports(ReportKind::Drops, &self.consumer, DROPS_MAX).await?,
         };
         if round.is_empty() {
             self.quota.keep(&*self.logs, std::iter::empty()).await;
+            self.storing.reached(began);
             self.look(queue).await;
-            self.last_stored.set(random::now());
             return Ok(round);
         }
         let gathered = Gathered::of(&round.attempts, &round.drops);
         let written = self.write(&gathered).await;
+        if round.has_all_attempts() {
+            self.storing.reached(began);
+        }
         self.note(&gathered, &written).await;
         queue.acknowledge(ReportKind::Attempts, &places(&round.attempts)).await?;
         queue.acknowledge(ReportKind::Drops, &places(&round.drops)).await?;
         self.look(queue).await;
-        self.last_stored.set(random::now());
         Ok(round)
     }
 
@@ -196,6 +200,11 @@ impl Reports {
 impl Round {
     fn is_empty(&self) -> bool {
         self.attempts.is_empty() && self.drops.is_empty()
+    }
+
+    /// Whether no attempts were left in the queue when it began.
+    fn has_all_attempts(&self) -> bool {
+        self.attempts.len() < ATTEMPTS_MAX
     }
 
     /// How long to wait for more.

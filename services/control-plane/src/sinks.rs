@@ -89,7 +89,7 @@ impl Sinks {
     /// Gives a sink that the caller may see.
     pub(crate) async fn fetch(&self, caller: Caller, sid: SinkSid) -> Result<Sink, Failure> {
         match caller {
-            Caller::Account(account) => self.store.sink(account, sid).await,
+            Caller::Account(account, _) => self.store.sink(account, sid).await,
             Caller::Platform => self.store.sink_of_any(sid).await,
         }
         .map_err(of_store)
@@ -178,7 +178,7 @@ impl Sinks {
     /// Whose a sink is, for a caller who may touch it.
     async fn owner(&self, caller: Caller, sid: SinkSid) -> Result<AccountSid, Failure> {
         match caller {
-            Caller::Account(account) => Ok(account),
+            Caller::Account(account, _) => Ok(account),
             Caller::Platform => Ok(self.fetch(caller, sid).await?.account),
         }
     }

@@ -94,7 +94,7 @@ impl Subscriptions {
         sid: SubscriptionSid,
     ) -> Result<Subscription, Failure> {
         match caller {
-            Caller::Account(account) => self.store.subscription(account, sid).await,
+            Caller::Account(account, _) => self.store.subscription(account, sid).await,
             Caller::Platform => self.store.subscription_of_any(sid).await,
         }
         .map_err(of_store)
@@ -223,14 +223,14 @@ impl Subscriptions {
 
     async fn owner(&self, caller: Caller, sid: SubscriptionSid) -> Result<AccountSid, Failure> {
         match caller {
-            Caller::Account(account) => Ok(account),
+            Caller::Account(account, _) => Ok(account),
             Caller::Platform => Ok(self.fetch(caller, sid).await?.account),
         }
     }
 
     async fn owner_of_sink(&self, caller: Caller, sid: SinkSid) -> Result<AccountSid, Failure> {
         match caller {
-            Caller::Account(account) => Ok(account),
+            Caller::Account(account, _) => Ok(account),
             Caller::Platform => {
                 let sink = self.store.sink_of_any(sid).await;
                 let sink = sink.map_err(|error| Failure::of_store(error, About::Sink));

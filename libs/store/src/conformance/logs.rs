@@ -382,17 +382,28 @@ async fn knows_periods(backend: &dyn LogBackend) {
         reports,
     };
     let all = |until| period(ReportFate::AllReported, "", (0, until), 0);
-    let none = period(ReportFate::NoneReported, "AC1", (1, 2), 0);
+    let own = ACCOUNT.to_string();
+    let none = period(ReportFate::NoneReported, &own, (1, 2), 0);
+    let others = period(ReportFate::NoneReported, "AC1", (1, 20), 0);
     let trimmed = |until, reports| period(ReportFate::Trimmed, "d", (2, until), reports);
-    let first = [all(5), none.clone(), trimmed(3, 7)];
+    let first = [all(5), none.clone(), others, trimmed(3, 7)];
     logs.note_report_periods(&first, minutes(5)).await.expect("notes");
     for late in [vec![all(9), trimmed(4, 9)], vec![all(7), trimmed(3, 7)], Vec::new()] {
         other.note_report_periods(&late, minutes(9)).await.expect("notes");
     }
-    let found = logs.report_periods(minutes(2)).await.expect("reads");
-    assert_eq!(found, [all(9), none, trimmed(4, 9)], "a period grows and does not shrink");
-    assert_eq!(logs.report_periods(minutes(5)).await.expect("reads"), [all(9)]);
+    let between = async |since, until| {
+        logs.report_periods(ACCOUNT, (minutes(since), minutes(until))).await.expect("reads")
+    };
+    let found = between(2, 9).await;
+    let expected = [all(9), none.clone(), trimmed(4, 9)];
+    assert_eq!(
+        found, expected,
+        "a period grows and does not shrink; another account's is not told"
+    );
+    assert_eq!(between(5, 9).await, [all(9)], "what was over then is not told");
+    assert_eq!(between(0, 1).await, [all(9), none], "what began later is not told");
+    assert_eq!(between(10, 20).await, []);
     let later = minutes(6).plus(DAY * 30);
     logs.note_report_periods(&[], later).await.expect("forgets");
-    assert_eq!(logs.report_periods(minutes(0)).await.expect("reads"), [all(9)]);
+    assert_eq!(between(0, 9).await, [all(9)]);
 }

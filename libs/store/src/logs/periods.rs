@@ -1,6 +1,6 @@
 //! What became of reports, and when: whether those of some time were stored, trimmed, or never made.
 
-use millrace_domain::Timestamp;
+use millrace_domain::{AccountSid, Timestamp};
 use sqlx::{Row as _, any::AnyRow};
 
 use super::{
@@ -12,6 +12,8 @@ use crate::sql::Fault;
 /// How long it is known, in days: longer than anything that reports tell of.
 const KEPT_DAYS: i64 = 30;
 const DAY_MS: i64 = 24 * 3600 * 1000;
+/// Most periods that are read at once: far more than hundreds of deliverers note in minutes.
+const PERIODS_MAX: i64 = 10_000;
 
 /// What became of reports of attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,11 +90,20 @@ pub(super) async fn note(
     Ok(())
 }
 
-pub(super) async fn since(logs: &SqlLogs, since: Timestamp) -> Result<Vec<ReportPeriod>, Fault> {
+pub(super) async fn during(
+    logs: &SqlLogs,
+    account: AccountSid,
+    (since, until): (Timestamp, Timestamp),
+) -> Result<Vec<ReportPeriod>, Fault> {
     let mut select =
         Statement::new("SELECT fate, source, since, until, reports FROM report_periods".to_owned());
     select.push(" WHERE until >= ?", Argument::Number(since.as_millis()));
-    select.say(" ORDER BY since, fate, source LIMIT 100000");
+    select.push(" AND since <= ?", Argument::Number(until.as_millis()));
+    select.push(" AND (source = '' OR source = ?", Argument::Text(account.to_string()));
+    select.push(" OR fate = ?)", Argument::Number(ReportFate::Trimmed.number()));
+    // Were there more, what began last would tell most.
+    let most = Argument::Number(PERIODS_MAX);
+    select.push(" ORDER BY since DESC, fate DESC, source DESC LIMIT ?", most);
     let rows = select.query().fetch_all(&logs.kept).await?;
     let of = |row: &AnyRow| -> Result<Option<ReportPeriod>, Fault> {
         let number: i64 = query::number(row, "fate")?;
@@ -107,5 +118,5 @@ pub(super) async fn since(logs: &SqlLogs, since: Timestamp) -> Result<Vec<Report
             reports: query::number(row, "reports")?,
         }))
     };
-    rows.iter().filter_map(|row| of(row).transpose()).collect()
+    rows.iter().rev().filter_map(|row| of(row).transpose()).collect()
 }

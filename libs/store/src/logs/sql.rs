@@ -249,7 +249,11 @@ impl LogStore for SqlLogs {
         self.call("note what becomes of reports", periods::note(self, periods, now)).await
     }
 
-    async fn report_periods(&self, since: Timestamp) -> Result<Vec<ReportPeriod>> {
-        self.call("look up what became of reports", periods::since(self, since)).await
+    async fn report_periods(
+        &self,
+        account: AccountSid,
+        during: (Timestamp, Timestamp),
+    ) -> Result<Vec<ReportPeriod>> {
+        self.call("look up what became of reports", periods::during(self, account, during)).await
     }
 }

@@ -1,7 +1,7 @@
 //! An account and its parent, and what they had at a time.
 
 use millrace_domain::{Account, AccountSid, AccountStatus, Timestamp};
-use millrace_store::{Past, Resource, ResourceStore, Result};
+use millrace_store::{Error, Past, Resource, ResourceStore, Result};
 
 /// How an account was at a time, and its parent, if it has one.
 #[derive(Clone, Debug)]
@@ -19,7 +19,16 @@ impl Family {
         at: Timestamp,
     ) -> Result<Self> {
         let own = store.account_at(account, at).await?;
-        let parent = match account_in(&own).and_then(|account| account.parent) {
+        let parent = match account_in(&own) {
+            Some(account) => account.parent,
+            // It was not there; its parent may have been.
+            None => match store.account(account).await {
+                Ok(account) => account.parent,
+                Err(Error::NotFound { .. }) => None,
+                Err(error) => return Err(error),
+            },
+        };
+        let parent = match parent {
             Some(parent) => Some((parent, store.account_at(parent, at).await?)),
             None => None,
         };

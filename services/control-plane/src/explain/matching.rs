@@ -19,12 +19,18 @@ mod tests;
 /// Most subscriptions that are told of.
 const SUBSCRIPTIONS_MAX: usize = 1_000;
 
+/// What is said to who may not see whether the account is active.
+const STATUS_NOT_TOLD: &str =
+    "if the account was active: that is told to credentials that may manage accounts";
+
 /// The configuration that it is matched with.
 pub(super) struct Facts<'a> {
     /// The event's account, and its parent.
     pub(super) family: &'a Family,
     /// Whose subscriptions are told of.
     pub(super) seen: &'a [AccountSid],
+    /// Whether it is told whether the account was active. If not, it is taken to have been.
+    pub(super) tells_status: bool,
     pub(super) event_type: Option<&'a EventType>,
     /// What the type's schema says.
     pub(super) checked: Checked,
@@ -111,7 +117,11 @@ fn publish(subject: &Subject, facts: &Facts<'_>) -> (PublishVerdict, String) {
     if event_type.is_empty() {
         return (PublishVerdict::Unspecified, String::new());
     }
-    let known = match (facts.family.status(account), facts.event_type) {
+    let status = match facts.tells_status {
+        true => facts.family.status(account),
+        false => Some(AccountStatus::Active),
+    };
+    let known = match (status, facts.event_type) {
         (None, _) => {
             let detail = format!("account {account} was not there at the time");
             return (PublishVerdict::AccountUnknown, detail);
@@ -134,6 +144,7 @@ fn publish(subject: &Subject, facts: &Facts<'_>) -> (PublishVerdict, String) {
     let unfit = enforced && facts.checked.verdict == SchemaVerdict::Invalid;
     match refused.or_else(|| unfit.then_some(&facts.checked.detail)) {
         Some(why) => (PublishVerdict::EventInvalid, why.clone()),
+        None if !facts.tells_status => (PublishVerdict::Accepted, STATUS_NOT_TOLD.to_owned()),
         None => (PublishVerdict::Accepted, String::new()),
     }
 }

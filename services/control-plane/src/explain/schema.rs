@@ -24,29 +24,41 @@ impl Checked {
     fn not(why: &str) -> Self {
         Self { verdict: SchemaVerdict::NotChecked, detail: why.to_owned(), refusal: None }
     }
+
+    /// Of an event that nobody has.
+    pub(super) fn nothing() -> Self {
+        Self::not("the event is not there any more")
+    }
 }
 
-/// Checks the event by the version of schema `schema_id` that it follows, as routers find it. `versions`: of that schema, oldest first. Compiles
-/// a document: not for a thread that others wait for.
-pub(super) fn check(subject: &Subject, schema_id: &str, versions: &[SchemaVersion]) -> Checked {
-    let Some(event) = &subject.event else {
-        return Checked::not("the event is not there any more");
-    };
+/// The version of schema `schema_id` that the event follows, as routers find it. `latest`: of that schema, if there is any.
+///
+/// # Errors
+/// Why it is checked by none.
+pub(super) fn followed(
+    subject: &Subject,
+    schema_id: &str,
+    latest: Option<u32>,
+) -> Result<u32, Checked> {
+    let Some(event) = &subject.event else { return Err(Checked::nothing()) };
     let Ok(event) = CloudEvent::parse(event) else {
-        return Checked::not("the event cannot be read");
+        return Err(Checked::not("the event cannot be read"));
     };
-    let latest = versions.last().map(|version| version.version);
-    let number = match followed_version(event.dataschema.as_deref(), schema_id, latest) {
-        Ok(number) => number,
-        Err(refusal) => {
-            let why = format!("{}: {}", refusal.field, refusal.message);
-            return Checked { refusal: Some(why.clone()), ..Checked::not(&why) };
-        }
-    };
-    let Ok(data) = serde_json::from_str::<Value>(&event.data) else {
+    followed_version(event.dataschema.as_deref(), schema_id, latest).map_err(|refusal| {
+        let why = format!("{}: {}", refusal.field, refusal.message);
+        Checked { refusal: Some(why.clone()), ..Checked::not(&why) }
+    })
+}
+
+/// Checks the event by the version that it follows, if there is that. Compiles a document: not for a thread that others wait for.
+pub(super) fn check(subject: &Subject, version: Option<&SchemaVersion>) -> Checked {
+    let Some(event) = &subject.event else { return Checked::nothing() };
+    let event = CloudEvent::parse(event);
+    let data = event.ok().and_then(|event| serde_json::from_str::<Value>(&event.data).ok());
+    let Some(data) = data else {
         return Checked::not("the event has no data that can be read");
     };
-    let Some(version) = versions.iter().find(|version| version.version == number) else {
+    let Some(version) = version else {
         return Checked::not("its type has no such version");
     };
     let (verdict, detail) = verdict(version, &data);

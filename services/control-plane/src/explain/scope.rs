@@ -1,7 +1,7 @@
 //! Whose event is explained, and whose subscriptions, sinks and reports who asks is told of. A subaccount is told nothing of its parent; a
 //! parent is told what its own subscriptions make of a subaccount's event, and nothing of the subaccount's.
 
-use millrace_domain::{AccountSid, event::ACCOUNT_EXTENSION};
+use millrace_domain::{AccountSid, account::Right, event::ACCOUNT_EXTENSION};
 use millrace_store::{AccountFilter, Error, Page};
 use serde_json::Value;
 
@@ -19,9 +19,9 @@ pub(crate) struct Scope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Eyes {
     /// Its account's.
-    Own,
-    /// Those of its account's parent.
-    Parent,
+    Own { manages: bool },
+    /// Those of its account's parent, which may see what its subaccounts are, or not.
+    Parent { manages: bool },
     /// The platform's.
     Platform,
 }
@@ -30,16 +30,24 @@ impl Scope {
     /// The accounts whose resources are seen.
     pub(super) fn seen(&self, parent: Option<AccountSid>) -> Vec<AccountSid> {
         match self.eyes {
-            Eyes::Own => vec![self.account],
-            Eyes::Parent => parent.into_iter().collect(),
+            Eyes::Own { .. } => vec![self.account],
+            Eyes::Parent { .. } => parent.into_iter().collect(),
             Eyes::Platform => std::iter::once(self.account).chain(parent).collect(),
+        }
+    }
+
+    /// Whether it is told whether the event's account was active. To a parent, that is as its list of subaccounts.
+    pub(super) fn tells_status(&self) -> bool {
+        match self.eyes {
+            Eyes::Own { .. } | Eyes::Platform => true,
+            Eyes::Parent { manages } => manages,
         }
     }
 
     /// The same of an event that turns out to be a subaccount's.
     fn of_subaccount(self, account: AccountSid) -> Self {
         let eyes = match self.eyes {
-            Eyes::Own | Eyes::Parent => Eyes::Parent,
+            Eyes::Own { manages } | Eyes::Parent { manages } => Eyes::Parent { manages },
             Eyes::Platform => Eyes::Platform,
         };
         Self { account, eyes }
@@ -54,15 +62,16 @@ impl Explain {
         caller: Caller,
         (field, named): (&str, Option<AccountSid>),
     ) -> Result<Scope, Failure> {
-        if let (Caller::Account(own), Some(named)) = (caller, named)
+        let manages = caller.may(Right::Manage);
+        if let (Caller::Account(own, _), Some(named)) = (caller, named)
             && named != own
             && self.is_subaccount(named, own).await?
         {
-            return Ok(Scope { account: named, eyes: Eyes::Parent });
+            return Ok(Scope { account: named, eyes: Eyes::Parent { manages } });
         }
         let account = caller.account(field, named)?;
         let eyes = match caller {
-            Caller::Account(_) => Eyes::Own,
+            Caller::Account(..) => Eyes::Own { manages },
             Caller::Platform => Eyes::Platform,
         };
         Ok(Scope { account, eyes })

@@ -38,7 +38,7 @@ impl Named {
             return Err(Failure::invalid(code::BAD_REQUEST, "request_id", message));
         }
         let caller = match caller {
-            Caller::Account(sid) => sid.to_string(),
+            Caller::Account(sid, _) => sid.to_string(),
             Caller::Platform => "platform".to_owned(),
         };
         let mut context = digest::Context::new(&digest::SHA256);

@@ -1,14 +1,10 @@
 //! Keeps account of what is kept: which attempts deliverers report, what of that was trimmed, and when reports were stored. So an
 //! explanation can say of an event that nothing is known of whether its reports were kept.
+//!
+//! A deliverer that trimmed reports may be gone before it is asked. So that nothing was trimmed is not known from deliverers that say
+//! nothing of it, but from storing that went on.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use millrace_domain::{AccountSid, Timestamp};
 use millrace_proto::internal::ListPartitionsResponse;
@@ -19,6 +15,7 @@ use millrace_store::{
 };
 use tokio::time::sleep;
 
+use super::storing::Storing;
 use crate::{delivery::Deliverers, random};
 
 /// How often it is asked.
@@ -28,26 +25,14 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// What was so before and is so now was so meanwhile, if that is not longer.
 const MEANWHILE: Duration = Duration::from_secs(180);
 
-/// When reports were stored last, or there were none to store; in ms.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct LastStored(Arc<AtomicI64>);
-
-impl LastStored {
-    pub(super) fn set(&self, at: Timestamp) {
-        self.0.store(at.as_millis(), Ordering::Relaxed);
-    }
-
-    fn get(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
-    }
-}
-
 /// Who keeps account.
 pub(crate) struct Account {
     pub(crate) deliverers: Deliverers,
     pub(crate) logs: Arc<dyn LogStore>,
-    pub(crate) last_stored: LastStored,
+    pub(crate) storing: Storing,
     pub(crate) open: Open,
+    /// What was noted last: it is not noted again.
+    pub(crate) noted: Vec<ReportPeriod>,
 }
 
 /// Since when, and until when so far, what goes on has gone on.
@@ -62,10 +47,8 @@ pub(crate) async fn keep_account(
     let keep = async {
         loop {
             let told = account.deliverers.reporting().await.unwrap_or_default();
-            let periods = account.open.look(&told, account.last_stored.get(), random::now());
-            if let Err(error) = account.logs.note_report_periods(&periods, random::now()).await {
-                tracing::debug!(%error, "cannot note what is kept of reports, tries again");
-            }
+            let periods = account.open.look(&told, account.storing.period(), random::now());
+            account.note(periods).await;
             sleep(if told.is_empty() { AGAIN } else { PERIOD }).await;
         }
     };
@@ -74,18 +57,30 @@ pub(crate) async fn keep_account(
     Ok(())
 }
 
+impl Account {
+    async fn note(&mut self, periods: Vec<ReportPeriod>) {
+        let new = periods.iter().filter(|period| !self.noted.contains(period));
+        let new: Vec<_> = new.cloned().collect();
+        match self.logs.note_report_periods(&new, random::now()).await {
+            Ok(()) => self.noted = periods,
+            Err(error) => {
+                tracing::debug!(%error, "cannot note what is kept of reports, tries again")
+            }
+        }
+    }
+}
+
 impl Open {
     /// What goes on now, since when; and what was trimmed.
     fn look(
         &mut self,
         told: &[ListPartitionsResponse],
-        stored: Timestamp,
+        stored: Option<ReportPeriod>,
         now: Timestamp,
     ) -> Vec<ReportPeriod> {
-        let mut going_on: Vec<_> = told.iter().flat_map(settings).map(|it| (it, now)).collect();
-        going_on.push(((ReportFate::Stored, String::new()), stored));
-        let mut periods: Vec<_> =
-            going_on.into_iter().filter_map(|(what, at)| self.goes_on(what, at, now)).collect();
+        let going_on = told.iter().flat_map(settings);
+        let mut periods: Vec<_> = going_on.map(|what| self.goes_on(what, now)).collect();
+        periods.extend(stored);
         for deliverer in told {
             periods.extend(deliverer.trimmed.iter().map(|trimmed| ReportPeriod {
                 fate: ReportFate::Trimmed,
@@ -98,21 +93,13 @@ impl Open {
         periods
     }
 
-    fn goes_on(
-        &mut self,
-        (fate, source): (ReportFate, String),
-        at: Timestamp,
-        now: Timestamp,
-    ) -> Option<ReportPeriod> {
-        if now.since(at) > MEANWHILE {
-            return None;
+    fn goes_on(&mut self, (fate, source): (ReportFate, String), now: Timestamp) -> ReportPeriod {
+        let known = self.0.entry((fate, source.clone())).or_insert((now, now));
+        if now.since(known.1) > MEANWHILE {
+            known.0 = now;
         }
-        let known = self.0.entry((fate, source.clone())).or_insert((at, at));
-        if at.since(known.1) > MEANWHILE {
-            known.0 = at;
-        }
-        known.1 = at;
-        Some(ReportPeriod { fate, source, since: known.0, until: known.1, reports: 0 })
+        known.1 = now;
+        ReportPeriod { fate, source, since: known.0, until: now, reports: 0 }
     }
 }
 
@@ -163,14 +150,26 @@ mod tests {
         let mut open = Open::default();
         let all = ReportFate::AllReported;
         for seconds in [0, 60, 120] {
-            open.look(&[told("all")], at(seconds), at(seconds));
+            open.look(&[told("all")], None, at(seconds));
         }
-        let periods = open.look(&[told("all")], at(130), at(180));
+        let periods = open.look(&[told("all")], None, at(180));
         assert_eq!(times(&periods, all), [(String::new(), at(0), at(180))]);
-        assert_eq!(times(&periods, ReportFate::Stored), [(String::new(), at(0), at(130))]);
-        let later = open.look(&[told("all")], at(130), at(400));
+        let later = open.look(&[told("all")], None, at(400));
         assert_eq!(times(&later, all), [(String::new(), at(400), at(400))], "nobody looked");
-        assert_eq!(times(&later, ReportFate::Stored), [], "nothing was stored");
+    }
+
+    #[test]
+    fn storing_is_told_as_it_is() {
+        let storing = Storing::default();
+        let stored = || Open::default().look(&[], storing.period(), at(9));
+        assert_eq!(stored(), [], "nothing was stored");
+        storing.reached(at(1));
+        storing.reached(at(4));
+        assert_eq!(
+            times(&stored(), ReportFate::Stored),
+            [(String::new(), at(1), at(4))],
+            "and is not taken to go on"
+        );
     }
 
     #[test]
@@ -181,7 +180,7 @@ mod tests {
         deliverer.attempts_reported_of.insert("nonsense".to_owned(), "none".to_owned());
         let (since_ms, until_ms) = (at(1).as_millis(), at(9).as_millis());
         deliverer.trimmed.push(TrimmedReports { since_ms, until_ms, settlements: 3 });
-        let periods = Open::default().look(&[deliverer], at(0), at(0));
+        let periods = Open::default().look(&[deliverer], None, at(0));
         let once = |source: &str| vec![(source.to_owned(), at(0), at(0))];
         assert_eq!(times(&periods, ReportFate::FailuresReported), once(""));
         assert_eq!(times(&periods, ReportFate::NoneReported), once(&account));

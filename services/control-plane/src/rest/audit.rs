@@ -29,7 +29,7 @@ pub(super) async fn list(
 ) -> Answer {
     let account = match caller {
         Caller::Platform => None,
-        Caller::Account(_) => Some(caller.account(ACCOUNT_HEADER, None)?),
+        Caller::Account(..) => Some(caller.account(ACCOUNT_HEADER, None)?),
     };
     let text = |name: &str| -> Result<Option<String>, Failure> {
         let Some(text) = query.one(name)? else { return Ok(None) };

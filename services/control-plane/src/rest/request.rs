@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use millrace_domain::AccountSid;
+use millrace_domain::{AccountSid, KeyAccess};
 use serde::de::DeserializeOwned;
 
 use super::{body, form::Fields, method_not_allowed};
@@ -61,11 +61,12 @@ async fn caller(app: &App, takes: Takes, headers: &HeaderMap) -> Result<Caller, 
         Failure::invalid(code::BAD_REQUEST, ACCOUNT_HEADER, message)
     })?;
     let account = caller.account(ACCOUNT_HEADER, Some(sid))?;
-    if caller == Caller::Platform {
-        let found = app.store.account(account).await;
-        found.map_err(|error| Failure::of_store(error, About::Account).at(ACCOUNT_HEADER))?;
+    if caller != Caller::Platform {
+        return Ok(caller);
     }
-    Ok(Caller::Account(account))
+    let found = app.store.account(account).await;
+    found.map_err(|error| Failure::of_store(error, About::Account).at(ACCOUNT_HEADER))?;
+    Ok(Caller::Account(account, KeyAccess::Main))
 }
 
 impl FromRequestParts<Arc<App>> for Caller {

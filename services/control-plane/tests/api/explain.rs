@@ -197,27 +197,40 @@ async fn an_event_nobody_knows_says_why_and_strangers_learn_nothing() {
 async fn an_event_nobody_knows_says_whether_reports_of_its_time_were_kept() {
     let harness = start().await;
     let now = millrace_domain::Timestamp::from_millis(crate::logs::now());
-    let period = |fate, source: &str| ReportPeriod {
+    let minutes = |ago: i64| {
+        millrace_domain::Timestamp::from_millis(now.as_millis().saturating_sub(ago * 60_000))
+    };
+    let period = |fate, source: &str, (since, until): (i64, i64)| ReportPeriod {
         fate,
         source: source.to_owned(),
-        since: now,
-        until: now.plus(LONG),
+        since: minutes(since),
+        until: minutes(until),
         reports: 1,
     };
-    let said =
-        async || refused(harness.get(&format!("/v1/Events/{}/Explanation", event_id())).await).2;
+    let said = async |ago: i64| {
+        let at = minutes(ago).to_rfc3339_millis();
+        let path = format!("/v1/Events/{}/Explanation?EventTime={at}", event_id());
+        refused(harness.get(&path).await).2
+    };
     let note = async |period| {
         harness.logs.note_report_periods(&[period], now).await.expect("notes");
     };
-    note(period(ReportFate::AllReported, "")).await;
-    assert!(said().await.contains("none were trimmed"));
-    note(period(ReportFate::Trimmed, "a-deliverer")).await;
-    assert!(said().await.contains("may have been trimmed"));
+    let before = said(60).await;
+    assert!(before.contains("then was not noted") && before.contains("no deliverer answers"));
+    note(period(ReportFate::AllReported, "", (90, 30))).await;
+    assert!(said(60).await.contains("may have been trimmed: that they were stored"));
+    note(period(ReportFate::Stored, "", (90, 40))).await;
+    assert!(said(60).await.contains("none were trimmed"));
+    assert!(said(35).await.contains("may have been trimmed"), "whoever trimmed may be gone");
+    note(period(ReportFate::Trimmed, "a-deliverer", (60, 58))).await;
+    assert!(said(60).await.contains("more were made than could be stored"));
+    assert!(said(80).await.contains("none were trimmed"), "what was stored before was stored");
     let stranger = AccountSid::from_u128(2).to_string();
-    note(period(ReportFate::NoneReported, &stranger)).await;
-    assert!(!said().await.contains("not kept"), "an account of others has its own");
-    note(period(ReportFate::NoneReported, &harness.account.to_string())).await;
-    assert!(said().await.contains("`logs.attempts` was `none`"));
+    note(period(ReportFate::NoneReported, &stranger, (90, 30))).await;
+    assert!(!said(60).await.contains("not kept"), "an account of others has its own");
+    note(period(ReportFate::NoneReported, &harness.account.to_string(), (90, 30))).await;
+    assert!(said(60).await.contains("`logs.attempts` was `none`"));
+    assert!(said(-60).await.contains("yet to come"));
 }
 
 #[tokio::test]

@@ -111,8 +111,9 @@ pub(super) fn matched(
         document: document.map(str::to_owned),
         created: NOW,
     };
-    let checked = schema::check(subject, "A", &[version]);
-    of(subject, &Facts { family, seen, event_type, checked })
+    let checked = schema::followed(subject, "A", Some(1))
+        .map_or_else(|not| not, |number| schema::check(subject, (number == 1).then_some(&version)));
+    of(subject, &Facts { family, seen, tells_status: true, event_type, checked })
 }
 
 fn reasons(matching: &v1::Matching) -> Vec<(&str, MatchReason, SinkHold)> {

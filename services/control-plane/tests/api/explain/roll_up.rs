@@ -40,13 +40,25 @@ impl Home {
 
     /// What a match says of each subscription, as `who` asks; `query`: of whose event.
     async fn matched(&self, who: (&str, &str), query: &str) -> Vec<(String, String)> {
+        reasons(&self.answered(who, query).await)
+    }
+
+    /// A key of the parent's.
+    async fn key(&self, access: &str) -> (String, String) {
+        let path = format!("/2010-04-01/Accounts/{}/Keys.json", self.parent());
+        let (status, key) = self.it.post(&path, &[("Access", access)]).await;
+        assert_eq!(status, 201, "{key}");
+        (text(&key, "sid"), text(&key, "secret"))
+    }
+
+    async fn answered(&self, who: (&str, &str), query: &str) -> Value {
         let path = format!("/v1/Events/Match{query}");
         let request = self.it.anonymous(Method::POST, &path).basic_auth(who.0, Some(who.1));
         let body = format!(r#"{{"type":"{SENT}"}}"#);
         let (status, told) =
             read(request.header("content-type", "application/json").body(body)).await;
         assert_eq!(status, 200, "{told}");
-        reasons(&told)
+        told
     }
 
     fn parent(&self) -> String {
@@ -165,4 +177,21 @@ async fn an_event_that_waits_for_the_parent_is_the_subaccounts_and_hidden_from_i
     assert_eq!(told["publish_verdict"], "account_inactive");
     let expected = home.told(&[(1, "not_published"), (2, "subaccounts_not_included")]);
     assert_eq!(reasons(&told), expected);
+
+    // A key that may not list accounts is told of the subscriptions as if it were active.
+    let (sid, secret) = home.key("read-only").await;
+    let told = home.told(&[(1, "matched"), (2, "subaccounts_not_included")]);
+    for at in ["", "&AtTime=2020-01-01T00:00:00Z"] {
+        let query = format!("?AccountSid={child}{at}");
+        let answer = home.answered((&sid, &secret), &query).await;
+        if at.is_empty() {
+            assert_eq!(reasons(&answer), told);
+        }
+        for word in ["suspended", "inactive", "account_unknown", "not there"] {
+            assert!(!answer.to_string().contains(word), "{word}: {answer}");
+        }
+    }
+    let answer = home.answered((&sid, &secret), &format!("?AccountSid={child}")).await;
+    assert_eq!(answer["publish_verdict"], "accepted");
+    assert!(text(&answer, "publish_detail").contains("may manage accounts"), "{answer}");
 }
