@@ -16,9 +16,10 @@ use serde::{Serialize, de::DeserializeOwned};
 mod environment;
 mod secret;
 mod source;
+mod standard;
 
-use self::source::Given;
 pub use self::{environment::ENV_PREFIX, secret::MaskedSecret};
+use self::{source::Given, standard::Standard};
 
 /// The flags by which every process takes settings.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -88,13 +89,17 @@ fn extract<T: Serialize + DeserializeOwned>(
         );
         figment = figment.merge(Toml::file_exact(file));
     }
-    let mut all = environment::given(&values, variables)?;
+    let variables: Vec<_> = variables.collect();
+    let mut standard = Standard::read(&values, &variables);
+    let mut all = std::mem::take(&mut standard.given);
+    all.extend(environment::given(&values, &variables)?);
     for setting in &args.set {
         all.push(flag(&values, setting)?);
     }
     for given in &all {
         figment = figment.merge(given);
     }
+    standard.check(&figment)?;
     figment.extract().map_err(|error| anyhow::anyhow!("wrong settings: {}", said(&error, &all)))
 }
 
@@ -244,47 +249,13 @@ mod tests {
     }
 
     #[test]
-    fn the_standard_variables_of_opentelemetry_are_read_and_ours_win() {
-        #[derive(Debug, Default, Serialize, Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Traced {
-            telemetry: crate::telemetry::TelemetrySettings,
-        }
-        let read = |variables: &[(&str, &str)]| {
-            let variables =
-                variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-            let read = extract(&Traced::default(), &SettingsArgs::default(), variables);
-            read.expect("valid").telemetry
-        };
-        let standard = [
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://all:4317"),
-            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces:4317"),
-            ("OTEL_EXPORTER_OTLP_HEADERS", "a=b"),
-            ("OTEL_SERVICE_NAME", "mine"),
-            ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
-            ("OTEL_EXPORTER_OTLP_CERTIFICATE", ""),
-            ("OTEL_PROPAGATORS", "b3"),
-        ];
-        let settings = read(&standard);
-        assert_eq!(settings.otlp.endpoint, "http://traces:4317");
-        assert_eq!((settings.otlp.headers.reveal(), &*settings.service_name), ("a=b", "mine"));
-        assert!((settings.sample_ratio - 0.25).abs() < f64::EPSILON);
-        let with = |name, value| read(&[&standard[..], &[(name, value)]].concat()).otlp.endpoint;
-        assert_eq!(
-            with("MILLRACE__TELEMETRY__OTLP__ENDPOINT", "http://ours:4317"),
-            "http://ours:4317"
-        );
-        assert_eq!(with("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"), "", "we speak gRPC");
-        assert_eq!(with("OTEL_SDK_DISABLED", "true"), "");
-        assert_eq!(with_environment(&standard).expect("of no concern"), defaults());
-    }
-
-    #[test]
     fn one_environment_serves_every_process() {
         let others = [
             ("MILLRACE__DATABASE__URL", "postgres://localhost"),
             ("MILLRACE__CLIENT__SERVER", "http://localhost"),
             ("MILLRACE__SEAL__KEYS", "a:b"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317"),
+            ("OTEL_TRACES_SAMPLER", "xray"),
             ("HOME", "/"),
         ];
         assert_eq!(with_environment(&others).expect("valid"), defaults());

@@ -29,18 +29,6 @@ const SECTIONS: [&str; 18] = [
     "telemetry",
 ];
 
-/// What OpenTelemetry calls what we call otherwise; of two, the later wins
-/// (<https://opentelemetry.io/docs/specs/otel/protocol/exporter/>).
-const STANDARD: [(&str, &str); 7] = [
-    ("OTEL_SERVICE_NAME", "service_name"),
-    ("OTEL_TRACES_SAMPLER_ARG", "sample_ratio"),
-    ("OTEL_EXPORTER_OTLP_CERTIFICATE", "otlp.tls_ca"),
-    ("OTEL_EXPORTER_OTLP_HEADERS", "otlp.headers"),
-    ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "otlp.headers"),
-    ("OTEL_EXPORTER_OTLP_ENDPOINT", "otlp.endpoint"),
-    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "otlp.endpoint"),
-];
-
 /// Keys of sections that processes have in part: `control_plane` is one thing to itself and another to those who watch it,
 /// `delivery` is all the deliverer's and in part control-plane's, `logs` is told by the one and kept by the other, `migrate` needs no more of `database` than its URL.
 const PARTIAL: [(&str, &[&str]); 4] = [
@@ -69,12 +57,8 @@ const PARTIAL: [(&str, &[&str]); 4] = [
 
 /// Returns the settings that `variables` hold for a process whose settings are `defaults`; what is of another process is left
 /// out, what is of none is kept, to be refused.
-pub(super) fn given(
-    defaults: &Dict,
-    variables: impl Iterator<Item = (String, String)>,
-) -> anyhow::Result<Vec<Given>> {
-    let variables: Vec<(String, String)> = variables.collect();
-    let mut all = standard(defaults, &variables);
+pub(super) fn given(defaults: &Dict, variables: &[(String, String)]) -> anyhow::Result<Vec<Given>> {
+    let mut all = Vec::new();
     for (name, text) in variables {
         let lower = name.to_ascii_lowercase();
         let Some(path) = lower.strip_prefix(&ENV_PREFIX.to_ascii_lowercase()) else { continue };
@@ -88,31 +72,9 @@ pub(super) fn given(
         );
         let default = defaults.get(section).and_then(|values| values.find_ref(key));
         let path = format!("{section}.{}", key.replace("__", "."));
-        all.push(Given::new(format!("environment variable `{name}`"), &path, &text, default));
+        all.push(Given::new(format!("environment variable `{name}`"), &path, text, default));
     }
     Ok(all)
-}
-
-/// The standard variables of OpenTelemetry, where the process exports anything. A collector that is spoken to by another protocol
-/// than gRPC is left alone, and so is everything where the SDK is told to be off.
-fn standard(defaults: &Dict, variables: &[(String, String)]) -> Vec<Given> {
-    let Some(section) = defaults.get("telemetry") else { return Vec::new() };
-    let value = |wanted: &str| {
-        let found = variables.iter().find(|(name, text)| name == wanted && !text.is_empty());
-        found.map(|(_, text)| text.as_str())
-    };
-    let protocol = value("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
-        .or_else(|| value("OTEL_EXPORTER_OTLP_PROTOCOL"));
-    let off = value("OTEL_SDK_DISABLED").is_some_and(|text| text.eq_ignore_ascii_case("true"));
-    if off || protocol.is_some_and(|protocol| protocol != "grpc") {
-        return Vec::new();
-    }
-    let given = |(name, key): (&str, &str)| {
-        let text = value(name)?;
-        let source = format!("environment variable `{name}`");
-        Some(Given::new(source, &format!("telemetry.{key}"), text, section.find_ref(key)))
-    };
-    STANDARD.into_iter().filter_map(given).collect()
 }
 
 fn is_of_another(defaults: &Dict, section: &str, key: &str) -> bool {

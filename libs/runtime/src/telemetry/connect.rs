@@ -2,13 +2,8 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
 use hyper_util::rt::TokioIo;
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
-};
+use rustls::{ClientConfig, crypto::ring, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -54,22 +49,9 @@ async fn connect(uri: &Uri, tls: Option<TlsConnector>) -> io::Result<Box<dyn Str
 }
 
 fn tls(otlp: &OtlpSettings) -> anyhow::Result<TlsConnector> {
-    let roots = match otlp.tls_ca_pem()? {
-        None => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
-        Some(pem) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in CertificateDer::pem_slice_iter(&pem) {
-                let certificate = certificate.ok().and_then(|it| roots.add(it).ok());
-                certificate.context(
-                    "wrong setting `telemetry.otlp.tls_ca`: is no list of certificates (PEM)",
-                )?;
-            }
-            roots
-        }
-    };
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
+        .with_root_certificates(otlp.authorities()?)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(TlsConnector::from(Arc::new(config)))

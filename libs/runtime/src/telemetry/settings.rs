@@ -5,6 +5,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use http::{HeaderName, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::config::MaskedSecret;
@@ -15,10 +19,11 @@ use crate::config::MaskedSecret;
 pub struct TelemetrySettings {
     /// What the process is called in traces (`OTEL_SERVICE_NAME`); empty: `millrace-` and what it is.
     pub service_name: String,
-    /// The share of traces that begin here which are recorded, between 0 and 1 (`OTEL_TRACES_SAMPLER_ARG`). A trace that a
-    /// caller began is recorded if the caller records it.
+    /// The share of traces that begin here which are recorded, between 0 and 1 (`OTEL_TRACES_SAMPLER`, and
+    /// `OTEL_TRACES_SAMPLER_ARG` for the samplers by ratio). A trace that a caller began is recorded if the caller records it.
     pub sample_ratio: f64,
-    /// Whether callers decide on the traces that they began. If not, `sample_ratio` does for all, the same in every process.
+    /// Whether callers decide on the traces that they began, as by the samplers `parentbased_…`. If not, `sample_ratio` does for
+    /// all, the same in every process.
     pub follow_callers: bool,
     /// Where traces go.
     pub otlp: OtlpSettings,
@@ -36,7 +41,7 @@ pub struct OtlpSettings {
     /// File with the certificates (PEM) to trust where the URL is `https`, in place of the public ones
     /// (`OTEL_EXPORTER_OTLP_CERTIFICATE`).
     pub tls_ca: String,
-    /// Longest wait for the collector's answer. Between 100 ms and 60 s.
+    /// Longest wait for the collector's answer (`OTEL_EXPORTER_OTLP_TIMEOUT`, in milliseconds). Between 100 ms and 60 s.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
     /// Most spans that wait for the collector; further ones are dropped and counted. Between 64 and 1,000,000; a span takes about
@@ -87,11 +92,13 @@ impl TelemetrySettings {
             (64..=1_000_000).contains(&otlp.queue_spans),
             "wrong setting `telemetry.otlp.queue_spans`: must be between 64 and 1000000"
         );
-        if !otlp.endpoint.is_empty() {
-            otlp.uri()?;
+        // Without an endpoint there are no traces, and what they would need does not matter.
+        if otlp.endpoint.is_empty() {
+            return Ok(());
         }
+        otlp.uri()?;
         otlp.header_map()?;
-        otlp.tls_ca_pem().map(drop)
+        otlp.authorities().map(drop)
     }
 }
 
@@ -118,16 +125,22 @@ impl OtlpSettings {
         parts.map(|part| header(part).context(wrong)).collect()
     }
 
-    /// The certificates to trust; `None`: the public ones.
-    pub(super) fn tls_ca_pem(&self) -> anyhow::Result<Option<Vec<u8>>> {
-        if self.tls_ca.is_empty() {
-            return Ok(None);
+    /// The certificates to trust.
+    pub(super) fn authorities(&self) -> anyhow::Result<RootCertStore> {
+        let path = &self.tls_ca;
+        if path.is_empty() {
+            return Ok(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() });
         }
-        let read = std::fs::read(&self.tls_ca);
-        let pem = read.with_context(|| {
-            format!("wrong setting `telemetry.otlp.tls_ca`: cannot read `{}`", self.tls_ca)
-        })?;
-        Ok(Some(pem))
+        let wrong = "wrong setting `telemetry.otlp.tls_ca`";
+        let pem = std::fs::read(path).with_context(|| format!("{wrong}: cannot read `{path}`"))?;
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            let certificate = certificate.ok().and_then(|it| roots.add(it).ok());
+            certificate
+                .with_context(|| format!("{wrong}: `{path}` holds what is no certificate"))?;
+        }
+        anyhow::ensure!(!roots.is_empty(), "{wrong}: `{path}` holds no certificate (PEM)");
+        Ok(roots)
     }
 }
 
@@ -137,26 +150,33 @@ mod tests {
 
     fn with(change: impl FnOnce(&mut TelemetrySettings)) -> anyhow::Result<()> {
         let mut settings = TelemetrySettings::default();
+        settings.otlp.endpoint = "https://a.example:4317".to_owned();
         change(&mut settings);
         settings.check()
     }
 
     #[test]
     fn a_setting_out_of_bounds_is_named() {
-        with(|_| {}).expect("the defaults are within their bounds");
-        with(|it| it.otlp.endpoint = "https://a.example:4317".to_owned()).expect("a URL");
-        let wrong: [(&str, anyhow::Result<()>); 6] = [
+        TelemetrySettings::default().check().expect("the defaults are within their bounds");
+        with(|_| {}).expect("a URL");
+        let wrong: [(&str, anyhow::Result<()>); 7] = [
             ("sample_ratio", with(|it| it.sample_ratio = 1.1)),
             ("sample_ratio", with(|it| it.sample_ratio = f64::NAN)),
             ("otlp.endpoint", with(|it| it.otlp.endpoint = "collector:4317".to_owned())),
             ("otlp.timeout", with(|it| it.otlp.timeout = Duration::ZERO)),
             ("otlp.queue_spans", with(|it| it.otlp.queue_spans = 0)),
             ("otlp.tls_ca", with(|it| it.otlp.tls_ca = "/nowhere".to_owned())),
+            ("otlp.tls_ca", with(|it| it.otlp.tls_ca = "/dev/null".to_owned())),
         ];
         for (name, checked) in wrong {
             let error = checked.expect_err(name).to_string();
             assert!(error.contains(&format!("`telemetry.{name}`")), "{error}");
         }
+        with(|it| {
+            it.otlp.tls_ca = "/nowhere".to_owned();
+            it.otlp.endpoint = String::new();
+        })
+        .expect("it is for nothing");
     }
 
     #[test]
