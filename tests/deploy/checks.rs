@@ -5,6 +5,8 @@ use std::{
     process::{Command, Output},
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use millrace_testkit::receiver::Receiver;
 use millrace_tests::binary;
 use serde_json::Value;
 
@@ -38,10 +40,16 @@ fn service(objects: &[Object], component: &str, directory: &Path) -> Started {
         let mounts = list(&started.container["volumeMounts"]);
         assert!(mounts.iter().any(|it| it["mountPath"] == mount), "{file} is not mounted");
         let here = directory.join(name);
-        std::fs::write(&here, "a certificate").expect("writable");
+        std::fs::write(&here, certificate()).expect("writable");
         *file = here.to_string_lossy().into_owned();
     }
     started
+}
+
+/// One that processes can read.
+fn certificate() -> String {
+    let text = BASE64_STANDARD.encode(Receiver::authority());
+    format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
 }
 
 #[test]
