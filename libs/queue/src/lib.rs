@@ -303,6 +303,10 @@ pub trait Queue: Send + Sync + 'static {
         wait: Duration,
     ) -> Result<Vec<(Partition, Entry)>>;
 
+    /// Reads those of `ids` that still stand in `ready`, in the order of their ids. How many and how large is the caller's to bound.
+    /// Changes nothing.
+    async fn standing(&self, partition: Partition, ids: &[EntryId]) -> Result<Vec<Entry>>;
+
     /// Removes what `settlement` consumed and records what became of it, in one step. A repeat changes nothing
     /// ([`Settled::Already`]) where the settlement consumes something, and writes the same again where it does not.
     ///

@@ -294,6 +294,10 @@ impl Queue for RedisQueue {
         self.read_ready(cursors, wait).await
     }
 
+    async fn standing(&self, partition: Partition, ids: &[EntryId]) -> Result<Vec<Entry>> {
+        self.read_standing(partition, ids).await
+    }
+
     async fn settle(
         &self,
         partition: Partition,

@@ -9,13 +9,14 @@ use tokio::time::Instant;
 
 use super::{
     Fixture, PARTITIONS,
-    given::{HOME, SOON, all, append, standing},
+    given::{HOME, SOON, all, append, owner, standing},
 };
-use crate::{EntryId, Queue, READ_LIMIT};
+use crate::{EntryId, Queue, READ_LIMIT, Settlement};
 
 /// Runs the cases about `ready`.
 pub async fn ready(fixture: &dyn Fixture) {
     entries_stand_in_the_order_of_their_appends(&*fixture.fresh().await.open().await).await;
+    what_still_stands_is_read_by_id(&*fixture.fresh().await.open().await).await;
     concurrent_appends_are_all_there_once(fixture.fresh().await.open().await).await;
     a_read_is_bounded_and_leaves_no_partition_out(&*fixture.fresh().await.open().await).await;
     a_waiting_read_wakes_when_something_comes(&*fixture.fresh().await.open().await).await;
@@ -41,6 +42,22 @@ async fn entries_stand_in_the_order_of_their_appends(queue: &dyn Queue) {
     assert_eq!(rest.len(), 2, "a cursor is exclusive");
     assert_eq!(queue.depth().await.expect("depth"), 3);
     assert_eq!(standing(queue, Partition(0)).await.len(), 0, "other partitions have their own");
+}
+
+async fn what_still_stands_is_read_by_id(queue: &dyn Queue) {
+    let token = owner(queue).await;
+    let mut ids = Vec::new();
+    for text in ["a", "b", "c", "d"] {
+        ids.push(append(queue, text).await);
+    }
+    let settled = Settlement { entries: vec![ids[1]], ..Settlement::default() };
+    queue.settle(HOME, token, &settled).await.expect("settle");
+    let asked = [ids[3], ids[1], ids[0]];
+    let found = queue.standing(HOME, &asked).await.expect("read");
+    let found: Vec<_> = found.iter().map(|entry| (entry.id, &entry.chunk[..])).collect();
+    assert_eq!(found, [(ids[0], &b"a"[..]), (ids[3], &b"d"[..])], "in order, what is left");
+    assert!(queue.standing(HOME, &[]).await.expect("read").is_empty());
+    assert!(queue.standing(Partition(0), &asked).await.expect("read").is_empty());
 }
 
 async fn concurrent_appends_are_all_there_once(queue: Arc<dyn Queue>) {

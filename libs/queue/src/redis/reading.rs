@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{
     RedisQueue,
     cluster::{Cluster, Reads},
-    entries::{self, RawStreams},
+    entries::{self, RawEntry, RawStreams},
     failure::Failure,
     keys::{CHUNK_FIELD, Keys},
     link::Link,
@@ -68,6 +68,29 @@ impl RedisQueue {
             },
         };
         found.map_err(|failure| failure.during(|| "read partitions".into()))
+    }
+
+    pub(super) async fn read_standing(
+        &self,
+        partition: Partition,
+        ids: &[EntryId],
+    ) -> Result<Vec<Entry>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (key, mut ids) = (self.keys.ready(partition), ids.to_vec());
+        ids.sort_unstable();
+        let mut ranges = ::redis::pipe();
+        for id in ids {
+            ranges.cmd("XRANGE").arg(&key).arg(id.to_string()).arg(id.to_string());
+        }
+        let found: Vec<Vec<RawEntry>> = self.link.pipeline(&ranges).await.map_err(|failure| {
+            failure.during(|| format!("read chunks of partition {}", partition.0))
+        })?;
+        let found = vec![(key.clone(), found.into_iter().flatten().collect())];
+        let keys = HashMap::from([(key, partition)]);
+        let found = entries::chunks(Some(found), CHUNK_FIELD, &keys);
+        Ok(found.into_iter().flat_map(|(_, entries)| entries).collect())
     }
 
     /// Reads of the one server, in one command at a time.

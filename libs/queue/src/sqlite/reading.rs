@@ -45,6 +45,27 @@ impl SqliteQueue {
         }
     }
 
+    pub(super) async fn read_standing(
+        &self,
+        partition: Partition,
+        ids: &[EntryId],
+    ) -> Result<Vec<Entry>> {
+        let wanted: Vec<_> = ids.iter().map(|id| number(*id).to_string()).collect();
+        let select = "SELECT id, chunk FROM ready
+            WHERE partition = ? AND id IN (SELECT value FROM json_each(?)) ORDER BY id";
+        let rows = sqlx::query(select)
+            .bind(i64::from(partition.0))
+            .bind(format!("[{}]", wanted.join(",")))
+            .fetch_all(&self.reader)
+            .await;
+        let entry = |row: SqliteRow| {
+            let chunk = Bytes::from(row.try_get::<Vec<u8>, _>("chunk")?);
+            Ok(Entry { id: entry_id(row.try_get("id")?), chunk })
+        };
+        rows.and_then(|rows| rows.into_iter().map(entry).collect())
+            .map_err(|error| during(error, || format!("read chunks of {}", partition.0)))
+    }
+
     async fn read_now(&self, cursors: &[(Partition, EntryId)]) -> Result<Vec<(Partition, Entry)>> {
         let mut plan = self.shares.plan(cursors);
         while let Some(count) = plan.next_count() {

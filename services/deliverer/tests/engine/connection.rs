@@ -226,6 +226,10 @@ impl Queue for Connection {
         Ok(found)
     }
 
+    async fn standing(&self, partition: Partition, ids: &[EntryId]) -> Result<Vec<Entry>> {
+        self.call_of(partition, self.queue.standing(partition, ids)).await
+    }
+
     async fn settle(
         &self,
         partition: Partition,

@@ -205,6 +205,16 @@ impl Queue for MemoryQueue {
         }
     }
 
+    async fn standing(&self, partition: Partition, ids: &[EntryId]) -> Result<Vec<Entry>> {
+        let (state, mut ids) = (self.state(), ids.to_vec());
+        ids.sort_unstable();
+        let standing = |id: EntryId| {
+            let chunk = state.ready.get(&(partition.0, id))?.clone();
+            Some(Entry { id, chunk })
+        };
+        Ok(ids.into_iter().filter_map(standing).collect())
+    }
+
     async fn settle(
         &self,
         partition: Partition,
