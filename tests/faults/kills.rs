@@ -1,6 +1,6 @@
 //! kill -9, again and again, at random instants: every event that was acknowledged arrives.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millrace_testkit::receiver::Receiver;
 use millrace_tests::{
@@ -78,9 +78,8 @@ async fn a_kill_with_requests_open_repeats_them_and_loses_nothing() {
     receiver.answer("/slow", slow);
     let accounts = [stack.identity.account_sid.clone()];
     let load = Load::start(stack.platform_publishers(), &accounts);
-    // Each death makes suspects of what was in hand, and those go one by one: more deaths than this outrun them.
-    for _ in 0..scaled(5, 10) {
-        // One is answered between: a chunk that is in hand at death after death is taken for their cause.
+    for _ in 0..scaled(5, 50) {
+        // One is answered between: where nothing is, and nothing but one chunk is in hand at each death, it is the cause.
         let accepted = receiver.accepted();
         receiver.until("one is answered", |receiver| receiver.accepted() > accepted).await;
         let before = receiver.requests().len();
@@ -88,7 +87,9 @@ async fn a_kill_with_requests_open_repeats_them_and_loses_nothing() {
         stack.process(Kind::Deliverer(0)).kill();
         stack.process(Kind::Deliverer(0)).restart().await;
     }
+    let stopped = Instant::now();
     let verdict = Verdict::of(&mut stack, load, &[&receiver]).await;
+    println!("all arrived {:?} after the last kill", stopped.elapsed());
     assert!(verdict.quarantined.is_empty(), "{:?}", verdict.quarantined);
     queue_is_empty(&mut stack).await;
 }

@@ -20,7 +20,7 @@ use crate::{
     config::{DeliverySettings, LogsSettings},
     living::Living,
     parking::ParkingRoom,
-    probation::Held,
+    probation::{Gate, Held},
 };
 
 /// What all tenures and lanes share.
@@ -40,8 +40,8 @@ pub(crate) struct Context {
     /// A partition that was not to be read is to be read again.
     pub(crate) more_to_read: Notify,
     pub(crate) living: Living,
-    /// Places for suspects; see [`crate::probation`].
-    pub(crate) suspects: Arc<Semaphore>,
+    /// Lets suspects in; see [`crate::probation`].
+    pub(crate) suspects: Arc<Gate>,
     /// How long a suspect is held back before it is run alone.
     pub(crate) quiet: Duration,
 }
@@ -139,8 +139,8 @@ impl Share {
     }
 
     /// Tells whether other suspects wait until the chunk is settled.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.held.as_ref().is_some_and(Held::is_alone)
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.held.as_ref().is_some_and(Held::is_waited_for)
     }
 }
 

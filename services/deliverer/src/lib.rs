@@ -135,7 +135,7 @@ pub async fn build_with(
         parking: ParkingRoom::default(),
         more_to_read: Notify::new(),
         living: Living::new(id),
-        suspects: probation::places(),
+        suspects: Arc::default(),
         quiet: settings.deliverer.quiet,
         delivery: settings.delivery.clone(),
         logs: settings.logs.clone(),

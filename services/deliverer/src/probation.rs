@@ -2,33 +2,35 @@
 //!
 //! A chunk that crashes its process would crash one owner after the other, and with each all its partitions. So an owner that
 //! takes over from one that did not release notes chunks durably **before it touches them**, and the notes go when the
-//! chunks are settled. What is still noted at the next takeover was in hand at a death, and is narrowed down:
+//! chunks are settled. What is still noted at the next takeover was in hand at a death, and is narrowed down, step by step
+//! ([`step`]):
 //!
-//! | noted | the chunk was in hand at a death | it is run |
+//! | step | the chunk was in hand at a death | it is run |
 //! |---|---|---|
 //! | – | perhaps: it stood in `ready`, or was among the next to be drained | with up to [`WINDOW`] others of its partition |
-//! | 1 | with others | as the only suspect of its partition |
-//! | 2 | as the only suspect of its partition | as the only suspect of the process, once that lived a while without it |
-//! | 3 | as the only suspect of its process | the same once more |
-//! | 4 | as the only suspect of its process, twice | not again: it goes to quarantine |
+//! | 1 | with others | with up to [`TURNS`] others of its partition, [`step::MANY`] of the process, few at first |
+//! | 2 | with others again, that were more than a few | with up to [`step::FEW`] of the process |
+//! | 3 | as one of a few suspects of the process | as the only one, once the process lived a while without it |
+//! | 4 | as the only suspect of its process | the same once more |
+//! | 5 | as the only suspect of its process, twice | not again: it goes to quarantine |
 //!
 //! The first step costs one write for [`GROUP`] chunks and no waiting to speak of, so that what dies of something else is back
-//! at once, however much stands in `ready`: only what the dead one can have read is suspect. The steps after it are slow, and
-//! only for the few that were in hand at two deaths or more; everything else goes before them. After a release nothing is
-//! suspect but what is noted.
+//! at once, however much stands in `ready`: only what the dead one can have read is suspect. What was in hand at a death stands
+//! aside until that is through, and holds up nothing that is fresh; then it is run again, first a few, and as many more with each
+//! that is survived ([`window`]), so that thousands are through in seconds and still few are in hand when one of them kills. Who
+//! is further up waits for all below ([`gate`]). After a release nothing is suspect but what is noted.
 //!
 //! **What kills without the chunk acquits it** ([`note`]). Before it is run alone, it is held back for `deliverer.quiet`, which
-//! is longer than a delivery takes, and that is noted: whoever dies meanwhile died of something else, and all but one death is
-//! forgiven. So deaths that strike at any time hit a chunk while it waits rather than while it runs, and hardly twice in a row
-//! the other way; a chunk that kills never does so while it waits. And no death is what the process that noted it lives through:
-//! one that lost its lease and took it again, or is listed again ([`crate::living`]).
+//! is longer than a delivery takes, and that is noted: whoever dies meanwhile died of something else, and the chunk goes back to
+//! the first step. So deaths that strike at any time hit a chunk while it waits rather than
+//! while it runs, and hardly twice in a row the other way; a chunk that kills never does so while it waits. And no death is what
+//! the process that noted it lives through: one that lost its lease and took it again, or is listed again ([`crate::living`]).
 //!
 //! Of what is parked, the first [`LOADS`] chunks that each lane takes are suspect: no lane has more in hand.
 
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use millrace_domain::SinkSid;
@@ -38,16 +40,29 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use self::note::Note;
+use self::{
+    gate::Pass,
+    note::Note,
+    step::{Course, after_death, course, reason},
+    window::{Turn, Window},
+};
 use crate::{living::Living, tenure::Tenure};
 
+mod gate;
+mod narrow;
 mod note;
 mod run;
+mod step;
+mod window;
 
-pub(crate) use self::run::run;
+pub(crate) use self::{gate::Gate, run::run};
 
 /// Suspects of a partition that are run together.
 const WINDOW: u32 = 256;
+/// Suspects of a partition that are run together once a death was noted.
+const TURNS: usize = 64;
+/// Of so few places nobody waits for one longer than need be.
+const SCARCE: usize = 16;
 /// Suspects that are noted in one call.
 const GROUP: usize = 64;
 /// Parked chunks of a set that a lane may have in hand.
@@ -56,30 +71,34 @@ const LOADS: u32 = 16;
 const WAITING_MAX: usize = 64;
 /// Bytes of entries that wait for their turn; the last may pass it.
 const WAITING_BYTES: usize = 256 * 1024;
-/// Notes of one that nobody is to survive again.
-const STRIKES: u32 = 4;
-/// From so many on, a suspect is run as the only one of the process.
-const ALONE_FROM: u32 = 2;
-/// Places of the process for suspects of which something is noted: one takes one, one that is to be alone all.
-const PLACES: u32 = 1 << 16;
-/// How long a parked suspect that was held back long enough waits for its lane.
-const FOR_ITS_LANE: Duration = Duration::from_secs(10);
-
-/// The places of a process for suspects of which something is noted.
-pub(crate) fn places() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(PLACES as usize))
-}
-
 /// A suspect that is in hand; keeps its places until it is settled.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
-    permits: Vec<OwnedSemaphorePermit>,
+    _together: Option<OwnedSemaphorePermit>,
+    turn: Option<Turn>,
+    pass: Option<Pass>,
 }
 
 impl Held {
+    fn together(permit: OwnedSemaphorePermit) -> Self {
+        Self { _together: Some(permit), turn: None, pass: None }
+    }
+
+    fn narrowed(turn: Option<Turn>, pass: Pass) -> Self {
+        Self { _together: None, turn, pass: Some(pass) }
+    }
+
     /// Tells whether others wait until it is settled.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.permits.len() > 1
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.pass.is_some() && self.turn.as_ref().is_none_or(|turn| turn.of() <= SCARCE)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(turn) = &self.turn {
+            turn.survived();
+        }
     }
 }
 
@@ -105,11 +124,16 @@ pub(crate) struct Probation {
     waiting: Mutex<Waiting>,
     arrived: Notify,
     loads: Mutex<HashMap<(SinkSid, Class), u32>>,
-    window: Arc<Semaphore>,
-    /// The one place of the partition for a suspect that is to be alone.
-    alone: Arc<Semaphore>,
-    /// Parked suspects that are held back; with their places, they were so for long enough.
-    held_back: Mutex<HashMap<Place, Option<Vec<OwnedSemaphorePermit>>>>,
+    /// For those of which nothing is noted.
+    together: Arc<Semaphore>,
+    /// For those of `ready` of which something is.
+    turns: Arc<Window>,
+    /// For those that are parked: nobody waits here, so they would have no turn among the others.
+    parked_turns: Arc<Window>,
+    /// The last of `ready` of which something is noted.
+    last_noted: EntryId,
+    /// Parked suspects that are held back, and whether they were for long enough.
+    held_back: Mutex<HashMap<Place, bool>>,
 }
 
 #[derive(Debug, Default)]
@@ -136,8 +160,9 @@ impl Probation {
             Place::Ready(id) => Some(*id),
             Place::Parked(..) => None,
         });
+        let noted = noted.max();
         // Without an entry nothing in `ready` is suspect, whatever is noted.
-        let until = last.and_then(|last| if unclean { Some(last) } else { noted.max() });
+        let until = last.and_then(|last| if unclean { Some(last) } else { noted });
         let loads = sinks
             .flat_map(|sink| [Class::Backlog, Class::Delayed].map(|class| ((sink, class), LOADS)));
         let notes = notes.into_iter().map(|(place, number)| (place, Note::of(number)));
@@ -148,8 +173,10 @@ impl Probation {
             waiting: Mutex::new(Waiting { until, ..Waiting::default() }),
             arrived: Notify::new(),
             loads: Mutex::new(if unclean { loads.collect() } else { HashMap::new() }),
-            window: Arc::new(Semaphore::new(WINDOW as usize)),
-            alone: Arc::new(Semaphore::new(1)),
+            together: Arc::new(Semaphore::new(WINDOW as usize)),
+            turns: Window::new(TURNS),
+            parked_turns: Window::new(TURNS),
+            last_noted: noted.unwrap_or_default(),
             held_back: Mutex::default(),
         }
     }
@@ -196,50 +223,53 @@ impl Probation {
     /// # Errors
     /// If it cannot be noted: it must not be touched.
     pub(crate) async fn vet(&self, tenure: &Arc<Tenure>, place: Place) -> Result<Vetted> {
-        let strikes = self.strikes(&tenure.cx.living, place);
-        if strikes == 0 && !self.is_among_the_first(place) {
-            // What is noted though nothing is held against it goes with it.
-            let noted = self.forget(place);
-            return Ok(if noted { Vetted::Held(Held::default()) } else { Vetted::Free });
-        }
-        let Some(permits) = self.places_of(tenure, place, strikes) else {
-            return Ok(Vetted::Later);
+        let step = self.step(&tenure.cx.living, place);
+        let first = self.is_among_the_first(place);
+        let held = match course(step) {
+            Course::Together if !first => {
+                // What is noted though nothing is held against it goes with it.
+                let noted = self.forget(place);
+                return Ok(if noted { Vetted::Held(Held::default()) } else { Vetted::Free });
+            }
+            Course::Together => Some(Held::default()),
+            Course::Many | Course::Few => self.narrowed(tenure, course(step)),
+            Course::Alone | Course::Quarantine if !self.was_held_back(tenure, place, step) => None,
+            Course::Quarantine => {
+                lock(&self.held_back).remove(&place);
+                return Ok(Vetted::Quarantine(reason()));
+            }
+            Course::Alone => {
+                let pass = tenure.cx.suspects.try_enter(Course::Alone);
+                pass.map(|pass| Held::narrowed(None, pass))
+            }
         };
-        if strikes >= STRIKES {
-            return Ok(Vetted::Quarantine(reason()));
-        }
-        let note = Note::in_hand(strikes + 1, tenure.cx.living.mark());
-        tenure.note(&[(place, note.number())]).await?;
-        if strikes == 0 {
+        let Some(held) = held else { return Ok(Vetted::Later) };
+        let note = after_death(step, tenure.cx.suspects.in_hand());
+        tenure.note(&[(place, Note::in_hand(note, tenure.cx.living.mark()).number())]).await?;
+        if course(step) == Course::Together {
             self.count_one_of_the_first(place);
         }
+        lock(&self.held_back).remove(&place);
         self.forget(place);
-        Ok(Vetted::Held(Held { permits }))
+        Ok(Vetted::Held(held))
     }
 
-    /// The places that a parked suspect takes; `None`: others go first, or it is held back.
-    fn places_of(
-        &self,
-        tenure: &Arc<Tenure>,
-        place: Place,
-        strikes: u32,
-    ) -> Option<Vec<OwnedSemaphorePermit>> {
+    /// A place for a parked suspect that is run with others, where there is one now.
+    fn narrowed(&self, tenure: &Tenure, course: Course) -> Option<Held> {
+        let turn = self.parked_turns.try_take()?;
+        let pass = tenure.cx.suspects.try_enter(course)?;
+        Some(Held::narrowed(Some(turn), pass))
+    }
+
+    /// Tells whether a parked suspect was held back for long enough; begins to hold it back.
+    fn was_held_back(&self, tenure: &Arc<Tenure>, place: Place, step: u32) -> bool {
         let mut held_back = lock(&self.held_back);
-        if held_back.get(&place).is_some_and(Option::is_some) {
-            return held_back.remove(&place).flatten();
+        let begun = held_back.get(&place).copied();
+        if begun.is_none() {
+            held_back.insert(place, false);
+            hold_back(tenure, place, step);
         }
-        if strikes >= ALONE_FROM {
-            if held_back.insert(place, None).is_none() {
-                hold_back(tenure, place, strikes);
-            }
-            return None;
-        }
-        if strikes == 0 {
-            return Some(Vec::new());
-        }
-        let own = Arc::clone(&self.alone).try_acquire_owned().ok()?;
-        let among = Arc::clone(&tenure.cx.suspects).try_acquire_owned().ok()?;
-        Some(vec![own, among])
+        begun.unwrap_or(false)
     }
 
     /// Tells whether a chunk is one of the first of its set, which the owner before may have had in hand.
@@ -260,54 +290,40 @@ impl Probation {
         }
     }
 
-    /// The deaths that are held against a chunk, as far as is known now.
-    fn strikes(&self, living: &Living, place: Place) -> u32 {
+    /// The step that a chunk is on, as far as is known now.
+    fn step(&self, living: &Living, place: Place) -> u32 {
         let note = lock(&self.notes).get(&place).copied().unwrap_or_default();
-        note.deaths(living.lives(note.by, self.began))
+        note.step_now(living.lives(note.by, self.began))
     }
 
     /// In this tenure it is not suspect again: it is settled, or, let go, has been survived. Tells whether it was noted.
     fn forget(&self, place: Place) -> bool {
         lock(&self.notes).remove(&place).is_some()
     }
-
-    /// The places of a suspect that is to be the only one: of the partition, of the process as well where `strikes` say so.
-    async fn alone(&self, suspects: &Arc<Semaphore>, strikes: u32) -> Vec<OwnedSemaphorePermit> {
-        let of_process = if strikes < ALONE_FROM { 1 } else { PLACES };
-        let mut permits = Vec::new();
-        for (places, number) in [(&self.alone, 1), (suspects, of_process)] {
-            // They are never closed.
-            permits.extend(Arc::clone(places).acquire_many_owned(number).await);
-        }
-        permits
-    }
 }
 
-/// Holds a parked suspect back: its lane finds it when it comes again after that.
-fn hold_back(tenure: &Arc<Tenure>, place: Place, strikes: u32) {
+/// Holds a parked suspect back: its lane finds that it was when it comes again after that.
+fn hold_back(tenure: &Arc<Tenure>, place: Place, step: u32) {
     let tenure = Arc::clone(tenure);
     tenure.cx.tasks.clone().spawn("hold-suspect-back", move |_| async move {
-        let (cx, probation) = (&tenure.cx, &tenure.probation);
+        let (cx, held_back) = (&tenure.cx, &tenure.probation.held_back);
         let held = async {
-            let permits = probation.alone(&cx.suspects, strikes).await;
-            let note = Note::held_back(strikes, cx.living.mark());
-            if tenure.note(&[(place, note.number())]).await.is_ok() {
-                sleep(cx.quiet).await;
-                lock(&probation.held_back).insert(place, Some(permits));
-                sleep(FOR_ITS_LANE).await;
-            }
+            let (quiet, mark) = (cx.suspects.quiet().await, cx.living.mark());
+            tenure.note(&[(place, Note::held_back(step, mark).number())]).await?;
+            sleep(cx.quiet).await;
+            // A death from now on is not held against it, nor for it.
+            tenure.note(&[(place, Note::in_hand(step, mark).number())]).await?;
+            drop(quiet);
+            Ok::<_, millrace_queue::Error>(())
         };
         // Cut off, it stays parked, and is held back by the next owner.
-        tenure.stopping.run_until_cancelled(held).await;
-        lock(&probation.held_back).remove(&place);
+        if let Some(Ok(())) = tenure.stopping.run_until_cancelled(held).await {
+            lock(held_back).insert(place, true);
+        } else {
+            lock(held_back).remove(&place);
+        }
         Ok(())
     });
-}
-
-fn reason() -> String {
-    format!(
-        "{STRIKES} owners died with it in hand, the last two with no other suspect, and lived without it"
-    )
 }
 
 impl Probation {

@@ -89,7 +89,7 @@ impl Settler {
         let bytes: usize = self.parking.iter().map(leftover_bytes).sum();
         self.tenure.stopping.is_cancelled()
             || bytes >= GATHER_MAX_BYTES
-            || self.parking.iter().any(|chunk| chunk.share.is_alone())
+            || self.parking.iter().any(|chunk| chunk.share.is_waited_for())
             || self.flush_at.is_some_and(|at| at <= Instant::now())
     }
 

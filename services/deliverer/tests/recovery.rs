@@ -120,7 +120,8 @@ async fn a_chunk_that_ends_its_owners_is_quarantined_and_all_others_arrive() {
         publish(&queue, part.to_vec(), &[2]).await;
     }
     let deaths = deaths(&queue, &receiver, &resources).await;
-    assert_eq!(deaths, 5, "unsuspecting, with others, alone in its partition, alone, once more");
+    // Unsuspecting, with others, with many, with few unless those were few already, alone, once more.
+    assert!((5..=6).contains(&deaths), "{deaths} died");
     let arrived: BTreeSet<_> =
         receiver.requests_to("/good").iter().flat_map(|r| r.ids.clone()).collect();
     assert_eq!(arrived.len(), 80);
@@ -160,9 +161,9 @@ async fn noted(queue: &Arc<dyn Queue>) -> Vec<u32> {
     queue.inherit(home()).await.unwrap().notes.into_iter().map(|(_, number)| number).collect()
 }
 
-/// Whether a note says that a process holds a chunk back that was in hand at two deaths.
+/// Whether a note says that a process holds a chunk back that was in hand at three deaths, few others with it at the last.
 fn holds_back(number: u32) -> bool {
-    (number & 0xf, number & 0x10) == (2, 0x10)
+    (number & 0xf, number & 0x10) == (3, 0x10)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@
 
 mod bounds;
 mod connection;
+mod deaths;
 mod interleavings;
 mod memory;
 mod pace;
