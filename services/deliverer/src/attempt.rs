@@ -1,10 +1,12 @@
 //! One request: send a batch, and bring back what came of it.
 
-use std::sync::Arc;
+use std::{sync::Arc, task::Poll, time::Duration};
 
+use futures::poll;
 use millrace_domain::Timestamp;
 use millrace_runtime::telemetry::traces::Span;
 use millrace_sinks::{Attempt, Driver, SinkSpec};
+use tokio::time::Instant;
 
 use crate::{budget::Place, parcel::Parcel, trace};
 
@@ -23,6 +25,8 @@ pub(crate) struct Request {
 pub(crate) struct Done {
     pub(crate) request: Request,
     pub(crate) attempt: Attempt,
+    /// How long the thread was busy with it before there was something to wait for: to make the request, mostly.
+    pub(crate) making: Duration,
     /// What was recorded of it, ended.
     pub(crate) span: Option<Span>,
 }
@@ -36,7 +40,8 @@ pub(crate) async fn send(driver: Arc<dyn Driver>, request: Request, place: Place
     if let (Some(span), Some(first)) = (&span, deliveries.first_mut()) {
         first.traceparent = span.traceparent();
     }
-    let delivered = driver.deliver(&request.spec, &deliveries, now_seconds);
+    let mut making = Duration::ZERO;
+    let delivered = timed(driver.deliver(&request.spec, &deliveries, now_seconds), &mut making);
     let attempt = match &span {
         None => delivered.await,
         Some(span) => {
@@ -51,5 +56,16 @@ pub(crate) async fn send(driver: Arc<dyn Driver>, request: Request, place: Place
         request.parcels.len(),
         "a driver gives one outcome for each event"
     );
-    Done { request, attempt, span }
+    Done { request, attempt, making, span }
+}
+
+/// Runs `future`, and says how long its first step took.
+async fn timed<T>(future: impl Future<Output = T>, first_step: &mut Duration) -> T {
+    let (mut future, began) = (std::pin::pin!(future), Instant::now());
+    let step = poll!(&mut future);
+    *first_step = began.elapsed();
+    match step {
+        Poll::Ready(value) => value,
+        Poll::Pending => future.await,
+    }
 }

@@ -3,7 +3,8 @@
 //! Requests that are more at once than a sink, or this machine, can work off only wait for each other, and fresh events wait
 //! behind them. That shows in how long they take. So the backlog finds out, as TCP Vegas does, how many there may be: one more a
 //! round while they take about as long as one alone, and fewer once they take twice as long. A sink that is far away is so
-//! drained with many at once, one that is busy with few. Without fresh events nothing is held back, nor where a request takes so
+//! drained with many at once, one that is busy with few. Nor are there more than one thread of ours can keep up with: where what
+//! a request takes is mostly our own work, as at a sink near by, more of them would leave no processor to the rest. Without fresh events nothing is held back, nor where a request takes so
 //! long that it is not for us to be quick.
 
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub(super) struct Congestion {
     alone: Option<(Duration, Instant)>,
     /// No request was open when the last one was answered: the next begins alone.
     quiet: bool,
+    /// How long it takes us to make a request, about.
+    making: Option<Duration>,
 }
 
 impl Congestion {
@@ -49,6 +52,7 @@ impl Congestion {
             last: Duration::ZERO,
             alone: None,
             quiet: true,
+            making: None,
         }
     }
 
@@ -57,20 +61,29 @@ impl Congestion {
         self.fresh_at = Some(Instant::now());
     }
 
+    /// Tells whether there are fresh events to make way for.
+    pub(super) fn is_mindful(&self) -> bool {
+        self.fresh_at.is_some_and(|at| at.elapsed() < MINDFUL)
+    }
+
     /// Tells whether the backlog, with so many requests `open`, may have one more.
     pub(super) fn admits(&self, open: usize) -> bool {
-        let mindful = self.fresh_at.is_some_and(|at| at.elapsed() < MINDFUL);
         let limit = match self.alone {
             Some((alone, _)) if alone >= UNHURRIED => return true,
             None if self.last >= UNHURRIED => SLOW,
             _ => self.limit,
         };
-        !mindful || float(open) + 1.0 <= limit
+        !self.is_mindful() || float(open) + 1.0 <= limit
     }
 
     /// A request delivered events, of the backlog or not, in `took`.
     pub(super) fn heard(&mut self, took: Duration) {
         self.last = took;
+    }
+
+    /// A request of the backlog was made in `making`.
+    pub(super) fn made(&mut self, making: Duration) {
+        self.making = Some(self.making.map_or(making, |known| (known * 7 + making) / 8));
     }
 
     /// A request of the backlog delivered events in `took`, while others were `open`, of `most` at once. What failed tells
@@ -95,7 +108,16 @@ impl Congestion {
             self.doubles = false;
         } else {
             let more = if self.doubles { 1.0 } else { 1.0 / self.limit };
-            self.limit = (self.limit + more).min(float(most)).max(1.0);
+            self.limit =
+                (self.limit + more).min(float(most).min(self.makes_within(alone))).max(1.0);
+        }
+    }
+
+    /// Requests that one thread makes in the time that one takes.
+    fn makes_within(&self, alone: Duration) -> f64 {
+        match self.making {
+            Some(making) if !making.is_zero() => alone.div_duration_f64(making),
+            _ => f64::INFINITY,
         }
     }
 }
@@ -134,6 +156,16 @@ mod tests {
         assert_eq!(far, 64, "a sink that takes all there are is given all");
         let worse = settled(&mut congestion, 4, Duration::from_millis(300)).await;
         assert!((2..=12).contains(&worse), "{worse} at the same, when it takes four");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn has_no_more_open_than_one_thread_makes() {
+        let mut congestion = Congestion::new();
+        for _ in 0..100 {
+            congestion.made(Duration::from_micros(600));
+        }
+        assert_eq!(settled(&mut congestion, 1_000, Duration::from_millis(1)).await, 1);
+        assert_eq!(settled(&mut congestion, 1_000, Duration::from_millis(12)).await, 20);
     }
 
     #[tokio::test(start_paused = true)]

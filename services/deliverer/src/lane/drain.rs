@@ -63,7 +63,10 @@ impl Runner {
             return self.loads.not_before;
         }
         if (due || view.backlog) && !self.loads.fruitless {
-            let (shelf, limit) = (self.shelf.clone(), if room == 1 { 1 } else { LOAD_CHUNKS });
+            let (shelf, limit) = (
+                self.shelf.clone(),
+                if room == 1 || self.congestion.is_mindful() { 1 } else { LOAD_CHUNKS },
+            );
             // Probes are for a sink that is down.
             self.loads
                 .running

@@ -228,7 +228,7 @@ impl Runner {
 
     /// Accounts for a request that ended. `None`: it panicked, which parked its parcels.
     fn finish(&mut self, done: Option<Done>) {
-        let Some(Done { request, attempt, span }) = done else {
+        let Some(Done { request, attempt, making, span }) = done else {
             tracing::error!(sink.sid = %self.lane.sink, "an attempt ended in a panic: its events are parked");
             self.breaker.failed(self.tenure.cx.clock.now(), fastrand::f64(), None, true);
             return self.tenure.remember(self.lane.sink, self.breaker.state());
@@ -241,6 +241,7 @@ impl Runner {
             self.congestion.heard(attempt.duration);
             if drained {
                 let (open, most) = (self.open_drains(), self.pace.requests());
+                self.congestion.made(making);
                 self.congestion.answered(attempt.duration, open, most);
             }
         }
