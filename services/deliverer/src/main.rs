@@ -11,13 +11,16 @@ struct Arguments {
     settings: SettingsArgs,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse().settings;
     let settings = config::load(&millrace_deliverer::Settings::default(), &arguments)?;
     settings.validate()?;
     if arguments.check {
         return config::print(&settings);
     }
-    millrace_deliverer::run(settings).await
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(millrace_deliverer::run(settings));
+    // A thread that a file system or a resolver holds must not hold up the exit.
+    runtime.shutdown_background();
+    outcome
 }
