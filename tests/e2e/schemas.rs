@@ -4,7 +4,7 @@ use std::process::Command;
 
 use millrace_proto::v1::{Event, publish_result::Outcome};
 use millrace_testkit::receiver::Receiver;
-use millrace_tests::{Answer, Kind, Mode, Options, Rest, Stack, binary, event_of};
+use millrace_tests::{Answer, Kind, Mode, Options, Rest, Stack, TYPE, binary, event_of};
 use serde_json::{Value, json};
 
 const PLACED: &str = "com.example.order.placed";
@@ -85,6 +85,45 @@ async fn a_schema_is_enforced_and_projected(mode: Mode) {
     assert_eq!(data(&receiver, "/two", "2"), (right, "2".to_owned()));
     assert_eq!(data(&receiver, "/two", "3").1, "1", "as it was published");
     assert_eq!(receiver.signature_failures(), [""; 0]);
+}
+
+/// Hundreds of forms, and events as large as may be that fit none of them, each for a hundred thousand reasons: refused with one of them, and
+/// whoever else publishes is answered.
+#[tokio::test]
+async fn events_that_are_meant_to_cost_are_refused_and_hold_up_nobody() {
+    let stack = Stack::start(Mode::Embedded, Options::default()).await;
+    let platform = stack.rest_as(Some(&stack.identity.bearer()));
+    let form = |n: usize| {
+        json!({"required": ["kind"], "properties": {
+            "kind": {"const": n}, "lines": {"items": {"type": "string"}},
+        }})
+    };
+    let forms: Vec<Value> = (0..300).map(form).collect();
+    let registered = register(&platform, &json!({"oneOf": forms})).await;
+    assert_eq!(registered.status, 201, "{registered:?}");
+    let form = [("Type", PLACED), ("SchemaId", "Example.Order")];
+    assert_eq!(platform.post("/v1/Types", &form).await.status, 201);
+
+    let publisher = stack.publisher(0);
+    let lines = vec![1; 100_000];
+    let costly: Vec<Event> =
+        (0..8).map(|n| placed(&n.to_string(), &json!({"lines": lines, "n": n}))).collect();
+    let refusing = publisher.publish(costly);
+    let others = async {
+        for n in 0..20 {
+            stack.publish([event_of(TYPE, &format!("other-{n}"))]).await;
+        }
+    };
+    let (refused, ()) = tokio::join!(refusing, others);
+    for result in refused.expect("the router answers").results {
+        let Some(Outcome::Rejected(rejected)) = result.outcome else {
+            panic!("{:?}", result.outcome)
+        };
+        assert_eq!(rejected.field, "data");
+        assert!(rejected.message.contains("fits none of the forms"), "{}", rejected.message);
+    }
+    let fits = placed("fits", &json!({"kind": 7, "lines": ["a"]}));
+    stack.publish([fits]).await;
 }
 
 /// The data of an event at a path, and the version that it names.

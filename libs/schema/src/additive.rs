@@ -4,7 +4,11 @@
 //! projected to the older, fits the older (so whoever is pinned to it need not change). So a constraint that is wider is refused as
 //! one that is narrower is, and the reason says which.
 
-use std::{cmp::Ordering, collections::BTreeSet, fmt};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeSet, HashSet},
+    fmt,
+};
 
 use serde_json::{Map, Value};
 
@@ -166,8 +170,9 @@ impl Comparison {
     }
 
     fn values(&mut self, place: &str, old: &[Value], new: &[Value]) {
-        let narrower = new.iter().all(|value| old.contains(value));
-        let wider = old.iter().all(|value| new.contains(value));
+        let of = |values: &'_ [Value]| values.iter().cloned().collect::<HashSet<Value>>();
+        let (old, new) = (of(old), of(new));
+        let (narrower, wider) = (new.is_subset(&old), old.is_subset(&new));
         match (narrower, wider) {
             (true, true) => {}
             (true, false) => self.tell(place, "the enum is narrower"),

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use crate::{
-    Break, DOCUMENT_MAX_BYTES, Dialect, Problem, Validator, additive,
+    BREADTH_MAX, Break, DOCUMENT_MAX_BYTES, Dialect, Problem, Validator, additive,
+    breadth::breadth,
     expand::expand,
     outline::outline,
     problem::{at, short},
@@ -49,6 +50,7 @@ impl Document {
         let tree = expand(&document, dialect)?;
         check_meta(&document, dialect)?;
         check_type(&tree)?;
+        check_breadth(&tree)?;
         Ok(Self { dialect, tree })
     }
 
@@ -97,6 +99,15 @@ fn check_meta(document: &Value, dialect: Dialect) -> Result<(), Problem> {
     };
     checked
         .map_err(|error| Problem::new(error.instance_path().to_string(), short(&error.to_string())))
+}
+
+/// An event has many values, and each is held against the schemas of its place.
+fn check_breadth(tree: &Value) -> Result<(), Problem> {
+    if breadth(tree) <= BREADTH_MAX {
+        return Ok(());
+    }
+    let message = format!("holds a value of an event against more than {BREADTH_MAX} schemas");
+    Err(Problem::new("", message))
 }
 
 /// The data of an event is an object.

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    DEPTH_MAX, Dialect, PATTERN_MAX_BYTES, PATTERNS_MAX, Problem, SCHEMAS_MAX,
+    DEPTH_MAX, Dialect, EXPANDED_MAX_BYTES, PATTERN_MAX_BYTES, PATTERNS_MAX, Problem, SCHEMAS_MAX,
     keyword::{Holds, REFUSED, holds},
     problem::at,
     resolve::resolve,
@@ -14,8 +14,15 @@ use crate::{
 
 /// Writes a document out.
 pub(crate) fn expand(document: &Value, dialect: Dialect) -> Result<Value, Problem> {
-    let mut expansion =
-        Expansion { root: document, dialect, open: Vec::new(), schemas: 0, patterns: 0, depth: 0 };
+    let mut expansion = Expansion {
+        root: document,
+        dialect,
+        open: Vec::new(),
+        schemas: 0,
+        patterns: 0,
+        bytes: 0,
+        depth: 0,
+    };
     expansion.schema(document, "")
 }
 
@@ -26,8 +33,12 @@ struct Expansion<'d> {
     open: Vec<String>,
     schemas: usize,
     patterns: usize,
+    bytes: usize,
     depth: usize,
 }
+
+/// About what a value takes in memory, besides its text.
+const VALUE_BYTES: usize = 32;
 
 impl<'d> Expansion<'d> {
     fn schema(&mut self, schema: &'d Value, pointer: &str) -> Result<Value, Problem> {
@@ -37,6 +48,7 @@ impl<'d> Expansion<'d> {
                 format!("has more than {SCHEMAS_MAX} schemas, every `$ref` being written out");
             return Err(Problem::new("", message));
         }
+        self.takes(VALUE_BYTES)?;
         if self.depth >= DEPTH_MAX {
             return Err(Problem::new(pointer, format!("nests deeper than {DEPTH_MAX} schemas")));
         }
@@ -111,7 +123,10 @@ impl<'d> Expansion<'d> {
         let place = at(pointer, keyword);
         let expanded = match (holds(self.dialect, keyword), value) {
             (Holds::Annotation, _) => return Ok(None),
-            (Holds::Plain, _) => value.clone(),
+            (Holds::Plain, _) => {
+                self.takes(size(value))?;
+                value.clone()
+            }
             (Holds::Pattern, _) => {
                 self.pattern(value.as_str().unwrap_or_default(), &place)?;
                 value.clone()
@@ -126,11 +141,13 @@ impl<'d> Expansion<'d> {
                 let mut expanded = Map::new();
                 for (name, schema) in schemas {
                     let inner = at(&place, name);
+                    self.takes(VALUE_BYTES + name.len())?;
                     if keyword == "patternProperties" {
                         self.pattern(name, &inner)?;
                     }
                     let schema = match schema {
                         Value::Array(names) if keyword == "dependencies" => {
+                            self.takes(size(schema))?;
                             Value::Array(names.clone())
                         }
                         schema => self.schema(schema, &inner)?,
@@ -148,6 +165,17 @@ impl<'d> Expansion<'d> {
         Ok(Some(expanded))
     }
 
+    /// Counts what is written out.
+    fn takes(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.bytes += bytes;
+        if self.bytes <= EXPANDED_MAX_BYTES {
+            return Ok(());
+        }
+        let message =
+            format!("takes more than {EXPANDED_MAX_BYTES} bytes, every `$ref` being written out");
+        Err(Problem::new("", message))
+    }
+
     fn pattern(&mut self, pattern: &str, place: &str) -> Result<(), Problem> {
         self.patterns += 1;
         if self.patterns > PATTERNS_MAX {
@@ -160,4 +188,14 @@ impl<'d> Expansion<'d> {
         }
         Ok(())
     }
+}
+
+fn size(value: &Value) -> usize {
+    let inner: usize = match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(size).sum(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + size(value)).sum(),
+        _ => 0,
+    };
+    VALUE_BYTES + inner
 }

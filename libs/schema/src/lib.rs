@@ -17,6 +17,7 @@
 //! `format`, `contentMediaType`, `contentEncoding` and `default` are annotations, as in 2020-12.
 
 mod additive;
+mod breadth;
 mod dialect;
 mod document;
 mod expand;
@@ -25,6 +26,7 @@ mod outline;
 mod problem;
 mod relax;
 mod resolve;
+mod telling;
 mod validator;
 
 pub use additive::Break;
@@ -37,6 +39,10 @@ pub use validator::{Validator, Violation};
 pub const DOCUMENT_MAX_BYTES: usize = 64 * 1024;
 /// Most schemas in a document once every `$ref` is written out.
 pub const SCHEMAS_MAX: usize = 5_000;
+/// Most bytes of a document in memory, about, once every `$ref` is written out.
+pub const EXPANDED_MAX_BYTES: usize = 1024 * 1024;
+/// Most schemas that one value of an event may meet; eight values of an `enum`, or names of properties, count as one.
+pub const BREADTH_MAX: usize = 1_000;
 /// How deep schemas may nest once every `$ref` is written out.
 pub const DEPTH_MAX: usize = 32;
 /// Most regular expressions in a document.

@@ -11,7 +11,12 @@ use millrace_domain::projection::Projection;
 use serde_json::Value;
 
 use crate::{
-    Dialect, PATTERN_COMPILED_MAX_BYTES, Problem, outline::outline, problem::short, relax::relaxed,
+    Dialect, PATTERN_COMPILED_MAX_BYTES, Problem,
+    breadth::breadth,
+    outline::outline,
+    problem::short,
+    relax::relaxed,
+    telling::{is_form, telling},
 };
 
 /// Longest path of a violation, in characters: names in it are the publisher's.
@@ -21,9 +26,12 @@ const PATH_MAX: usize = 200;
 pub struct Validator {
     /// Does not hold unknown properties against an event where it need not look at them.
     open: jsonschema::Validator,
+    /// Tells what is wrong with what `open` refuses; `None`: that does itself.
+    telling: Option<jsonschema::Validator>,
     /// Finds unknown properties where it must: among forms that are told apart by having no others.
     known: Projection,
     bytes: usize,
+    breadth: usize,
 }
 
 /// What a value of a document takes compiled, and a regular expression with what it remembers while it matches.
@@ -50,12 +58,21 @@ impl Validator {
         }
         let mut known = data.clone();
         self.known.prune(&mut known);
-        let checked = self.open.validate(&known);
-        checked.map_err(|error| violation(&error))
+        let Some(telling) = &self.telling else {
+            return self.open.validate(&known).map_err(|error| violation(&error));
+        };
+        if self.open.is_valid(&known) {
+            return Ok(());
+        }
+        telling.validate(&known).map_err(|error| violation(&error))?;
+        Err(Violation { field: "data".to_owned(), message: "does not fit its schema".to_owned() })
     }
-}
 
-impl Validator {
+    /// The most schemas that one value of an event may meet.
+    pub fn breadth(&self) -> usize {
+        self.breadth
+    }
+
     /// About how many bytes of memory it takes.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -69,10 +86,14 @@ impl fmt::Debug for Validator {
 }
 
 pub(crate) fn compile(tree: &Value, dialect: Dialect) -> Result<Validator, Problem> {
+    let open = relaxed(tree);
+    let telling = telling(&open).map(|telling| build(&telling, dialect)).transpose()?;
     Ok(Validator {
-        open: build(&relaxed(tree), dialect)?,
+        bytes: bytes(tree, false) * if telling.is_some() { 2 } else { 1 },
+        open: build(&open, dialect)?,
+        telling,
         known: Projection::of_schema(&outline(tree)),
-        bytes: bytes(tree, false),
+        breadth: breadth(tree),
     })
 }
 
@@ -124,6 +145,12 @@ fn violation(error: &ValidationError<'_>) -> Violation {
             "is required".to_owned()
         }
         ValidationErrorKind::FalseSchema => "must not be there".to_owned(),
+        ValidationErrorKind::Not { schema } if is_form(schema) == Some(false) => {
+            "fits none of the forms that it may have".to_owned()
+        }
+        ValidationErrorKind::Not { schema } if is_form(schema) == Some(true) => {
+            "fits none of the forms that it may have, or several".to_owned()
+        }
         _ => short(&error.masked_with("the value").to_string()),
     };
     Violation { field: cut(field), message }

@@ -10,6 +10,7 @@ use millrace_domain::{
     },
 };
 use millrace_store::{Error, Page, ResourceStore};
+use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::{
@@ -33,6 +34,8 @@ const TEXT_MAX_BYTES: usize = 2_048;
 pub(crate) struct Catalog {
     pub(crate) store: Arc<dyn ResourceStore>,
     pub(crate) commits: Commits,
+    /// The place of the document that is read and compiled.
+    pub(crate) registering: Arc<Semaphore>,
 }
 
 /// An event type as it is asked for.

@@ -10,7 +10,7 @@ use std::{error::Error as _, sync::Arc, time::Duration};
 use axum::{Router, middleware::from_fn};
 use millrace_runtime::{Process, admin, grpc as standard, server, telemetry};
 use millrace_store::{LogStore, OpenError, ResourceStore, logs::open_postgres, postgres};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 mod accounts;
 mod announce;
@@ -127,7 +127,11 @@ pub async fn build(
     let Backing { store, logs, queue } = backing;
     let commits = Commits::new(&checked.platform_keys, barrier);
     let schemas_url: Arc<str> = checked.schemas_url.into();
-    let catalog = Catalog { store: Arc::clone(&store), commits: commits.clone() };
+    let catalog = Catalog {
+        store: Arc::clone(&store),
+        commits: commits.clone(),
+        registering: Arc::new(Semaphore::new(1)),
+    };
     let (told, registered) = tokio::sync::watch::channel(false);
     let watch = Watch::new(
         Source {

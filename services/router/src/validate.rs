@@ -26,6 +26,9 @@ use crate::metrics;
 /// Most bytes of compiled documents, as they are estimated.
 const COMPILED_MAX_BYTES: usize = 64 * 1024 * 1024;
 
+/// Most bytes of data times schemas that a value of it may meet: what may cost more is checked where nobody else waits.
+const ON_THE_PATH_MAX: usize = 4 * 1024 * 1024;
+
 /// The compiled documents.
 #[derive(Default)]
 pub(crate) struct Validators {
@@ -60,7 +63,12 @@ impl Validators {
         }
         let compiled = self.compiled(document, schema_id, number);
         let Some(validator) = &compiled.validator else { return Ok(()) };
-        let Err(refusal) = fits(validator, data) else { return Ok(()) };
+        let costly = validator.breadth().saturating_mul(data.len()) > ON_THE_PATH_MAX;
+        let fitted = match costly {
+            true => off_the_path(|| fits(validator, data)),
+            false => fits(validator, data),
+        };
+        let Err(refusal) = fitted else { return Ok(()) };
         metrics::unfit(validation.as_str(), schema_id);
         match validation {
             Validation::Enforce => {

@@ -1,5 +1,7 @@
 //! Registering versions of schemas: each only adds optional properties to the one before.
 
+use std::sync::Arc;
+
 use millrace_domain::schema::{SchemaVersion, check_name, is_reserved};
 use millrace_schema::{Break, Document, Problem};
 use millrace_store::{Error, Page};
@@ -10,7 +12,7 @@ use crate::{
     auth::Caller,
     commit::Committed,
     random,
-    status::{Failure, Kind, code},
+    status::{Failure, Kind, code, unavailable},
 };
 
 /// Most places of a document that a refusal names.
@@ -48,7 +50,8 @@ impl Catalog {
         check_name("schema_id", &new.schema_id)
             .map_err(|refusal| Failure::refused(code::SCHEMA_INVALID, refusal))?;
         self.must_be_own(&new.schema_id).await?;
-        let document = parse(&new.document)?;
+        let text = new.document.clone();
+        let document = self.off_the_path(move || parse(&text)).await??;
         // Before the versions are read: what is committed until then is seen.
         let before = self.store.version().await.map_err(of_store)?;
         let latest = self.latest(&new.schema_id).await?;
@@ -60,7 +63,7 @@ impl Catalog {
             }
             Place::New(number) => number,
         };
-        self.must_be_additive(latest.as_ref(), number, &document).await?;
+        self.must_be_additive(latest.as_ref(), number, document).await?;
         let version = SchemaVersion {
             schema_id: new.schema_id,
             version: number,
@@ -129,7 +132,7 @@ impl Catalog {
         &self,
         latest: Option<&SchemaVersion>,
         number: u32,
-        document: &Document,
+        document: Document,
     ) -> Result<(), Failure> {
         let Some(latest) = latest else { return Ok(()) };
         let older = match number.checked_sub(1).filter(|before| *before > 0) {
@@ -140,19 +143,25 @@ impl Catalog {
             Some(_) => latest.clone(),
             None => return Ok(()),
         };
-        let Some(text) = &older.document else { return Ok(()) };
-        // A document of earlier days that is over today's bounds cannot be compared.
-        let older_document = Document::read(text).map_err(|problem| {
-            Failure::new(
-                Kind::FailedPrecondition,
-                code::SCHEMA_INVALID,
-                format!("version {} cannot be compared: {problem}", older.version),
-            )
-        })?;
-        match older_document.breaks(document).as_slice() {
-            [] => Ok(()),
-            breaks => Err(not_additive(older.version, breaks)),
-        }
+        self.off_the_path(move || must_be_additive(&older, &document)).await?
+    }
+
+    /// Does what takes long where nobody else waits; one such thing at a time, so that it takes one thread and the memory of one.
+    async fn off_the_path<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        // Never closed, so this only waits.
+        let place = Arc::clone(&self.registering).acquire_owned().await;
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(place);
+            done
+        });
+        done.await.map_err(|error| {
+            tracing::error!(%error, "cannot read a schema");
+            unavailable()
+        })
     }
 
     /// The schemas of the catalogue are Millrace's.
@@ -181,6 +190,23 @@ fn parse(document: &str) -> Result<Document, Failure> {
         };
         Failure::invalid(code::SCHEMA_INVALID, "document", message)
     })
+}
+
+/// Whether a document only adds to that of the version before, if there is one.
+fn must_be_additive(older: &SchemaVersion, document: &Document) -> Result<(), Failure> {
+    let Some(text) = &older.document else { return Ok(()) };
+    // A document of earlier days that is over today's bounds cannot be compared.
+    let older_document = Document::read(text).map_err(|problem| {
+        Failure::new(
+            Kind::FailedPrecondition,
+            code::SCHEMA_INVALID,
+            format!("version {} cannot be compared: {problem}", older.version),
+        )
+    })?;
+    match older_document.breaks(document).as_slice() {
+        [] => Ok(()),
+        breaks => Err(not_additive(older.version, breaks)),
+    }
 }
 
 /// Whether a version has this document, however it is spaced.
