@@ -182,3 +182,49 @@ async fn a_subscription_takes_subaccounts_events_by_the_command_line() {
     exactly(&receiver, "/all", &ids(["of-child", "last-of-child"])).await;
     assert!(cli.refused(&update).await.contains("nothing to change"));
 }
+
+#[tokio::test]
+async fn types_are_added_to_a_subscription_pinned_and_removed_by_the_command_line() {
+    let stack = Stack::start(Mode::Embedded, Options::default()).await;
+    let receiver = Receiver::start().await;
+    let cli = Cli::of_account(&stack, &Member::first(&stack));
+    let sink = stack.sink(&receiver, "/all", false).await;
+    let (sent, failed) = (TYPE, "com.twilio.messaging.message.failed");
+    let delivered = "com.twilio.messaging.message.delivered";
+    let made = format!("subscriptions create --sink {} --description d --type {sent}@1", sink.sid);
+    let sid = text(&cli.json(&made).await, "sid").to_owned();
+    let types = |subscription: &Value| -> Vec<String> {
+        let types = subscription["types"].as_array().expect("a list").iter();
+        types.map(|it| format!("{}@{}", text(it, "type"), it["schema_version"])).collect()
+    };
+    let added = cli.json(&format!("subscriptions add {sid} {failed}@2 {delivered}@1")).await;
+    let mut expected = vec![format!("{failed}@2"), format!("{sent}@1"), format!("{delivered}@1")];
+    expected.sort();
+    let mut told = types(&added);
+    told.sort();
+    assert_eq!(told, expected);
+    let pinned = cli.run(&format!("subscriptions pin {sid} {failed}@1 {sent}")).await;
+    let pinned = pinned.expect("pinned");
+    assert!(pinned.contains(&format!("{failed}@1")), "{pinned}");
+    assert!(!pinned.contains(&format!("{sent}@1\n")), "the latest: {pinned}");
+    let removed = cli.json(&format!("subscriptions remove {sid} {failed}")).await;
+    assert!(!types(&removed).iter().any(|it| it.starts_with(failed)), "{removed}");
+
+    for (line, words) in [
+        (format!("subscriptions add {sid} com.example.nobody"), "not in the catalogue"),
+        (format!("subscriptions add {sid} {sent}"), sent),
+        (format!("subscriptions pin {sid} {sent}@9999"), "has the versions"),
+        (format!("subscriptions pin {sid} {failed}"), failed),
+        (format!("subscriptions remove {sid} {failed}"), failed),
+        (format!("subscriptions remove {sid}"), "NAME"),
+        (format!("subscriptions add {sid} {sent}@0"), "1 or more"),
+        (format!("subscriptions add DF{:032} {sent}", 7), "does not exist"),
+    ] {
+        let refused = cli.refused(&line).await;
+        assert!(refused.contains(words), "{line}: {refused}");
+    }
+    let help = cli.run("subscriptions --help").await.expect("help");
+    for command in ["add ", "pin ", "remove "] {
+        assert!(help.contains(command), "{help}");
+    }
+}

@@ -14,6 +14,8 @@ use crate::client::{
     shape,
 };
 
+mod events;
+
 /// Create, list, show, change and delete subscriptions: which types of event go to which sink.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -31,6 +33,8 @@ Examples:
   millrace subscriptions create --sink DG… --description 'outbound' \\
     --type com.twilio.messaging.message.sent --type com.twilio.messaging.message.delivered@4
   millrace subscriptions update DF… --include-subaccounts
+  millrace subscriptions add DF… com.twilio.messaging.message.failed
+  millrace subscriptions pin DF… com.twilio.messaging.message.delivered@3
   millrace subscriptions list --sink DG…";
 
 #[derive(clap::Subcommand)]
@@ -52,6 +56,8 @@ enum SubscriptionCommand {
     },
     /// Change a subscription's description, and whether it takes subaccounts' events.
     Update(UpdateArgs),
+    #[command(flatten)]
+    Events(events::EventsCommand),
     /// List the account's subscriptions, oldest first.
     List {
         /// Only those of this sink.
@@ -152,6 +158,9 @@ pub(crate) async fn run(args: SubscriptionsArgs) -> anyhow::Result<ExitCode> {
             let updated = client.update_subscription(request).await;
             let updated = updated.map_err(|s| explain(&s, &failed))?;
             show(&args.output, updated.into_inner().subscription)?;
+        }
+        SubscriptionCommand::Events(command) => {
+            show(&args.output, events::run(&mut client, command).await?)?;
         }
         SubscriptionCommand::List { sink, limit } => {
             let sink = sink.unwrap_or_default();
