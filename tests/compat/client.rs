@@ -5,6 +5,9 @@ use millrace_testkit::receiver::Receiver;
 use millrace_tests::{Kind, Mode, Options, Stack};
 use tonic::Code;
 
+#[path = "../../libs/client/examples/accounts.rs"]
+#[expect(dead_code, reason = "an example has a `main`")]
+mod accounts;
 #[path = "../../libs/client/examples/publish.rs"]
 #[expect(dead_code, reason = "an example has a `main`")]
 mod publish;
@@ -27,6 +30,18 @@ async fn the_example_publishes_and_a_repeat_is_left_out() {
         assert_eq!(lines, expected.collect::<Vec<_>>());
     }
     receiver.until("all arrive", |receiver| receiver.accepted() == 3).await;
+}
+
+#[tokio::test]
+async fn the_example_of_accounts_makes_a_key_that_only_publishes() {
+    let stack = Stack::start(Mode::Embedded, Options::default()).await;
+    let identity = &stack.identity;
+    let url = stack.url(Kind::ControlPlane);
+    let arguments = [url, identity.account_sid.clone(), identity.auth_token.clone()];
+    let lines = accounts::run(&arguments).await.expect("it runs");
+    let expected =
+        ["of the example has the key ingest", "it publishes", "a publish-only key may not do this"];
+    assert_eq!(lines, expected);
 }
 
 #[tokio::test]

@@ -53,6 +53,37 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Makes an account, for a platform, or a subaccount of the caller, as [`Client::create_sink`] makes a sink: with its auth token.
+    ///
+    /// # Errors
+    /// What the server refuses, or what the last of the calls was answered.
+    pub async fn create_account(
+        &self,
+        request: v1::CreateAccountRequest,
+    ) -> Result<v1::Account, Status> {
+        let request = v1::CreateAccountRequest { request_id: id(), ..request };
+        let call = async || self.accounts().create_account(request.clone()).await;
+        let made = self.retry.run(call).await?.into_inner();
+        made.account.ok_or_else(nothing)
+    }
+
+    /// Makes an API key, as [`Client::create_sink`] makes a sink. Its secret is told once: where that answer was lost, so is the secret,
+    /// and the key comes without it. Delete it then, and make another.
+    ///
+    /// # Errors
+    /// What the server refuses, or what the last of the calls was answered.
+    pub async fn create_api_key(
+        &self,
+        request: v1::CreateApiKeyRequest,
+    ) -> Result<v1::ApiKey, Status> {
+        let request = v1::CreateApiKeyRequest { request_id: id(), ..request };
+        let call = async || self.accounts().create_api_key(request.clone()).await;
+        let made = self.retry.run(call).await?.into_inner();
+        made.api_key.ok_or_else(nothing)
+    }
+}
+
 fn id() -> String {
     Uuid::now_v7().to_string()
 }

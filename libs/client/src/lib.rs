@@ -22,10 +22,11 @@ mod retry;
 use std::time::Duration;
 
 use millrace_proto::v1::{
-    account_service_client::AccountServiceClient,
-    event_type_service_client::EventTypeServiceClient, log_service_client::LogServiceClient,
-    publish_service_client::PublishServiceClient, schema_service_client::SchemaServiceClient,
-    sink_service_client::SinkServiceClient, subscription_service_client::SubscriptionServiceClient,
+    account_service_client::AccountServiceClient, audit_service_client::AuditServiceClient,
+    event_service_client::EventServiceClient, event_type_service_client::EventTypeServiceClient,
+    log_service_client::LogServiceClient, publish_service_client::PublishServiceClient,
+    schema_service_client::SchemaServiceClient, sink_service_client::SinkServiceClient,
+    subscription_service_client::SubscriptionServiceClient,
 };
 use tonic::{
     service::interceptor::InterceptedService,
@@ -123,7 +124,17 @@ impl Client {
         AccountServiceClient::new(self.control_plane.clone())
     }
 
-    /// What became of events.
+    /// What became of an event and why, and what would become of one.
+    pub fn events(&self) -> EventServiceClient<Connection> {
+        EventServiceClient::new(self.control_plane.clone())
+    }
+
+    /// Who changed what.
+    pub fn audit(&self) -> AuditServiceClient<Connection> {
+        AuditServiceClient::new(self.control_plane.clone())
+    }
+
+    /// What became of events: attempts, errors, and what was dropped.
     pub fn logs(&self) -> LogServiceClient<Connection> {
         LogServiceClient::new(self.control_plane.clone())
     }
