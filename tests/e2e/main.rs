@@ -6,6 +6,7 @@ mod delivers;
 mod demo;
 mod describes;
 mod down;
+mod explains;
 mod finds;
 mod kinesis;
 mod projects;
