@@ -155,7 +155,7 @@ async fn a_sink_that_throttles_is_slowed_down_and_never_taken_for_down() {
     let mut world = World::with([batched(1)]);
     world.settings.delivery.backoff_base = SECOND;
     world.sinks.answer(sid(1), |ask| match ask.nth {
-        0..40 if ask.nth % 2 == 0 => Answer::throttles_after(10),
+        0..40 if ask.nth % 2 == 0 => Answer::throttles_after(ask.ids.len() / 2),
         0..40 => Answer::status(429),
         _ => Answer::status(200),
     });
@@ -168,9 +168,8 @@ async fn a_sink_that_throttles_is_slowed_down_and_never_taken_for_down() {
         sleep(Duration::from_millis(100)).await;
     }
     let requests = world.sinks.requests(sid(1));
-    // What was open at once when it said so for the first time ends; from then on one at a time, a pause after each. Later on some
-    // requests are so small that it takes all of them.
-    let slowed = &requests[8..30];
+    // What was open at once when it said so for the first time ends; from then on one at a time, a pause after each.
+    let slowed = &requests[8..40];
     assert_eq!(most_at_once(slowed), 1);
     for (one, next) in slowed.iter().zip(&slowed[1..]) {
         let gap = next.began - one.began;
