@@ -12,25 +12,26 @@ use millrace_watch::{Configuration, LiveSink, Sink};
 pub(crate) enum Standing {
     /// Deliver to it.
     Live(Arc<SinkSpec>),
-    /// Keep its events: it is not known yet or paused, or its account is suspended.
+    /// Keep its events: it is paused, or its account is suspended.
     Held {
-        /// The window it asks for, where it is known.
+        /// The window it asks for, if it does.
         window: Option<Duration>,
     },
+    /// Keep its events: it is not known yet, or not any more.
+    Unknown,
     /// Give its events up.
     Gone(DropReason),
 }
 
 /// Looks a sink up. Without a configuration everything is held.
 pub(crate) fn of(configuration: Option<&Configuration>, sid: SinkSid) -> Standing {
-    let unknown = Standing::Held { window: None };
-    let Some(configuration) = configuration else { return unknown };
+    let Some(configuration) = configuration else { return Standing::Unknown };
     let sink = match configuration.sink(sid) {
         Some(Sink::Live(sink)) => sink,
         Some(Sink::Deleted { account }) => {
             return Standing::Gone(why_gone(configuration, *account));
         }
-        None => return unknown,
+        None => return Standing::Unknown,
     };
     let held = Standing::Held { window: sink.delivery.window };
     let Some(account) = configuration.account(sink.account) else { return held };

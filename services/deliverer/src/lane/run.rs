@@ -65,6 +65,7 @@ pub(crate) async fn run(lane: Arc<Lane>, tenure: Arc<Tenure>, state: breaker::St
         delivers: false,
         gone: None,
         standing: None,
+        asked_window: None,
     };
     let hurry = runner.tenure.hurry.clone();
     // Cancelled, the runner is dropped with all it holds, which parks it. Pinned here, the work has its room once, not in each
@@ -106,6 +107,8 @@ pub(super) struct Runner {
     pub(super) gone: Option<SinkConfiguration>,
     /// How the sink stands, by the version that says so.
     standing: Option<(ConfigVersion, Standing)>,
+    /// The window that it asked for when it was looked at last.
+    asked_window: Option<Duration>,
 }
 
 /// Why a lane looks what there is to do.
@@ -173,7 +176,7 @@ impl Runner {
                 self.share.leave();
                 return self.purge(reason).await;
             }
-            Standing::Held { .. } => return self.hold().await,
+            Standing::Held { .. } | Standing::Unknown => return self.hold().await,
             Standing::Live(spec) => spec,
         };
         self.pace.follow(&spec.delivery);
@@ -195,15 +198,18 @@ impl Runner {
         let asked = match self.standing() {
             Standing::Live(spec) => spec.delivery.window,
             Standing::Held { window } => window,
+            // A database that was restored may not know it: until it does again, its window is as it was.
+            Standing::Unknown => self.asked_window,
             Standing::Gone(_) => None,
         };
+        self.asked_window = asked;
         asked.unwrap_or(self.tenure.cx.delivery.window)
     }
 
     /// How the sink stands now; looked up once for each version of the configuration.
     fn standing(&mut self) -> Standing {
         let Some(configuration) = self.tenure.cx.watch.current() else {
-            return Standing::Held { window: None };
+            return Standing::Unknown;
         };
         let version = configuration.version();
         match &self.standing {

@@ -107,3 +107,56 @@ async fn a_sinks_own_window_counts_and_one_that_changes_holds_for_what_is_parked
     assert_eq!(world.sinks.delivered(sid(4)).len(), 20, "lengthened");
     deliverer.stop().await;
 }
+
+/// As after a restore from a dump that is older than the sinks.
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_sinks_that_nobody_knows_any_more_is_given_up_with_reports_when_their_window_closes()
+ {
+    let mut patient = sink(2);
+    patient.delivery_window_ms = 6 * 3_600_000;
+    let world = World::with([sink(1), patient.clone()]);
+    for number in [1, 2] {
+        world.sinks.answer(sid(number), |_| Answer::status(503));
+    }
+    let deliverer = world.start().await;
+    world.publish(ids("a", 20), &[1, 2]).await;
+    sleep(30 * SECOND).await;
+    for number in [1, 2] {
+        world.forget(number);
+    }
+    sleep(SECOND).await;
+    let asked = [1, 2].map(|number| world.sinks.requests(sid(number)).len());
+    // Of one that was never heard of, too.
+    world.publish(ids("b", 5), &[1, 2, 9]).await;
+    sleep(3 * HOUR).await;
+    assert_eq!(asked, [1, 2].map(|number| world.sinks.requests(sid(number)).len()), "none is sent");
+    let parked = |number| world.backlog(number).map_or(0, |backlog| backlog.events);
+    assert_eq!([1, 2, 9].map(parked), [25, 25, 5], "all of it is held");
+    assert!(world.queue.state().drops.is_empty());
+    sleep(HOUR + 60 * SECOND).await;
+    assert_eq!([1, 2, 9].map(parked), [0, 25, 0]);
+    assert_eq!([1, 2, 9].map(|number| expired(&world, number)), [25, 0, 5], "each is told of once");
+    world.configure(patient);
+    world.sinks.answer(sid(2), |_| Answer::status(200));
+    world.until("all arrived", HOUR, World::is_empty).await;
+    assert_eq!(world.sinks.delivered(sid(2)).len(), 25, "its own window is longer");
+    deliverer.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_sink_that_nobody_knows_outlives_its_deliverer_and_is_told_of_once() {
+    let world = World::with([sink(1)]);
+    world.sinks.answer(sid(1), |_| Answer::status(503));
+    let deliverer = world.start().await;
+    world.publish(ids("a", 20), &[1]).await;
+    sleep(30 * SECOND).await;
+    world.forget(1);
+    sleep(2 * HOUR).await;
+    deliverer.kill();
+    let next = world.start().await;
+    sleep(HOUR).await;
+    assert_eq!((world.backlog(1).unwrap().events, expired(&world, 1)), (20, 0));
+    world.until("its window closes", 2 * HOUR, World::is_empty).await;
+    assert_eq!(expired(&world, 1), 20);
+    next.stop().await;
+}
