@@ -63,6 +63,25 @@ impl<'a> CloudEvent<'a> {
         Ok(event)
     }
 
+    /// The same, of texts of its own.
+    pub fn into_owned(self) -> CloudEvent<'static> {
+        let own = |text: Cow<'a, str>| Cow::Owned(text.into_owned());
+        CloudEvent {
+            id: own(self.id),
+            source: own(self.source),
+            event_type: own(self.event_type),
+            subject: self.subject.map(own),
+            time: self.time.map(own),
+            dataschema: self.dataschema.map(own),
+            extensions: self
+                .extensions
+                .into_iter()
+                .map(|(name, json)| (own(name), own(json)))
+                .collect(),
+            data: own(self.data),
+        }
+    }
+
     /// Checks every attribute. `id` and `time` may be missing: who accepts the event gives them.
     ///
     /// # Errors

@@ -26,10 +26,10 @@ use crate::{
     intake::Charge,
     metrics,
     room::Room,
-    route::{Origin, Routed, is_traceparent},
+    route::{Origin, Routed, Unrouted, is_traceparent},
     status::Problem,
     trace,
-    validate::Validators,
+    validate::{Compiled, Validators, Wanted},
     writer::{Exceptions, Parcel, Unwritten, Writers},
 };
 
@@ -78,7 +78,7 @@ pub(crate) struct Publisher {
     watch: Watch,
     writers: Writers,
     room: Room,
-    validators: Validators,
+    validators: Arc<Validators>,
     partitions: u16,
     append_timeout: Duration,
 }
@@ -130,7 +130,7 @@ impl Publisher {
         partitions: u16,
         append_timeout: Duration,
     ) -> Self {
-        let validators = Validators::default();
+        let validators = Arc::new(Validators::default());
         Self { watch, writers, room, validators, partitions, append_timeout }
     }
 
@@ -184,7 +184,10 @@ impl Publisher {
     }
 
     /// Writes what was gathered, and tells what became of each event, in order.
-    pub(crate) async fn publish(&self, batch: Batch<'_>, charge: Charge) -> Vec<PublishResult> {
+    pub(crate) async fn publish(&self, mut batch: Batch<'_>, charge: Charge) -> Vec<PublishResult> {
+        if !batch.put_off.is_empty() {
+            Box::pin(batch.catch_up()).await;
+        }
         // Spans of single events end when what became of them is known.
         let Batch { mut results, parcels, origin, mut twice, spans: _spans, .. } = batch;
         let config_seq = origin.configuration.version().seq;
@@ -246,6 +249,7 @@ impl Publisher {
             results: Vec::new(),
             parcels: Vec::new(),
             twice: HashMap::new(),
+            put_off: Vec::new(),
             spans: Vec::new(),
         }
     }
@@ -263,8 +267,28 @@ pub(crate) struct Batch<'a> {
     /// Results of events that are written twice, to the homes of an account and of its parent, and how many of the writes
     /// said that the event was known.
     twice: HashMap<usize, u8>,
+    /// What comes from the first event on whose document is not compiled: so all stay in order.
+    put_off: Vec<PutOff>,
     /// Those of events that are of traces of their own.
     spans: Vec<Span>,
+}
+
+/// What was put off.
+#[derive(Debug)]
+enum PutOff {
+    /// An event that has an id, and what is known of it.
+    Event { event: Box<CloudEvent<'static>>, of: Of, waits_for: Option<Wanted> },
+    /// The refusal of what is no event.
+    Refusal(String, Refusal),
+}
+
+/// What is known of an event beside itself.
+#[derive(Debug)]
+struct Of {
+    /// The id that it was given by its producer; empty: none.
+    given: String,
+    /// Whose it says it is.
+    account: Option<String>,
 }
 
 /// The events of one partition, and which results are theirs.
@@ -289,34 +313,102 @@ impl Batch<'_> {
         if event.id.is_empty() {
             event.id = Cow::Owned(format!("EZ{:032x}", Uuid::now_v7().as_u128()));
         }
-        let id = if given.is_empty() { event.id.to_string() } else { given.clone() };
-        match self.origin.route(event, named) {
-            Ok(routed) if self.is_full(&routed) => {
-                self.refuse(id, full(self.origin.account_field, routed.account));
-            }
-            Ok(mut routed) => {
-                if traces::are_on() {
-                    self.spans.extend(trace::of_event(&mut routed, self.origin.traceparent));
-                }
-                let Routed { account, sinks, event, rolled_up } = routed;
-                // An id of ours is new.
-                let marks = self.deduplicate && !given.is_empty();
-                if event.is_some() && rolled_up.is_some() {
-                    self.twice.insert(self.results.len(), 0);
-                }
-                if let Some(event) = event {
-                    let home = Partition::home_of(account, self.partitions);
-                    self.gather(home, (event, marks.then(|| Mark::of(account, &given))));
-                }
-                if let Some((parent, event)) = rolled_up {
-                    let home = Partition::home_of(parent, self.partitions);
-                    let mark = marks.then(|| Mark::rolled_up(parent, account, &given));
-                    self.gather(home, (event, mark));
-                }
-                self.results.push(PublishResult { id, outcome: Outcome::Accepted { sinks } });
-            }
-            Err(refusal) => self.refuse(given, refusal),
+        if self.put_off.is_empty() {
+            self.route(event, &given, named, None);
+        } else {
+            self.put_off(event, &given, named, None);
         }
+    }
+
+    /// Routes what was put off, in order, each once its document is compiled.
+    async fn catch_up(&mut self) {
+        for put_off in std::mem::take(&mut self.put_off) {
+            match put_off {
+                PutOff::Refusal(id, refusal) => self.reject(id, refusal),
+                PutOff::Event { event, of, waits_for } => {
+                    self.route_later(*event, &of, waits_for).await;
+                }
+            }
+        }
+    }
+
+    async fn route_later(
+        &mut self,
+        event: CloudEvent<'static>,
+        Of { given, account }: &Of,
+        waits_for: Option<Wanted>,
+    ) {
+        let account = account.as_deref();
+        let (event, wanted) = match waits_for {
+            Some(wanted) => (event, wanted),
+            None => {
+                self.route(event, given, account, None);
+                match self.put_off.pop() {
+                    // Of a version that none before it is of.
+                    Some(PutOff::Event { event, waits_for: Some(wanted), .. }) => (*event, wanted),
+                    _ => return,
+                }
+            }
+        };
+        let compiled = self.origin.validators.compile(wanted).await;
+        self.route(event, given, account, Some(&compiled));
+    }
+
+    fn put_off(
+        &mut self,
+        event: CloudEvent<'_>,
+        given: &str,
+        account: Option<&str>,
+        waits_for: Option<Wanted>,
+    ) {
+        let event = Box::new(event.into_owned());
+        let of = Of { given: given.to_owned(), account: account.map(str::to_owned) };
+        self.put_off.push(PutOff::Event { event, of, waits_for });
+    }
+
+    /// Routes an event that has an id; puts it off, if its document is to be compiled first.
+    fn route(
+        &mut self,
+        event: CloudEvent<'_>,
+        given: &str,
+        named: Option<&str>,
+        compiled: Option<&Arc<Compiled>>,
+    ) {
+        let id = event.id.to_string();
+        match self.origin.route(event, named, compiled) {
+            Ok(routed) if self.is_full(&routed) => {
+                self.reject(id, full(self.origin.account_field, routed.account));
+            }
+            Ok(routed) => self.take(routed, id, given),
+            Err(Unrouted::Refused(refusal)) => self.reject(given.to_owned(), refusal),
+            Err(Unrouted::Waits(event, wanted)) => self.put_off(*event, given, named, Some(wanted)),
+        }
+    }
+
+    fn take(&mut self, mut routed: Routed, id: String, given: &str) {
+        if traces::are_on() {
+            self.spans.extend(trace::of_event(&mut routed, self.origin.traceparent));
+        }
+        let Routed { account, sinks, event, rolled_up } = routed;
+        // An id of ours is new.
+        let marks = self.deduplicate && !given.is_empty();
+        if event.is_some() && rolled_up.is_some() {
+            self.twice.insert(self.results.len(), 0);
+        }
+        if let Some(event) = event {
+            let home = Partition::home_of(account, self.partitions);
+            self.gather(home, (event, marks.then(|| Mark::of(account, given))));
+        }
+        if let Some((parent, event)) = rolled_up {
+            let home = Partition::home_of(parent, self.partitions);
+            let mark = marks.then(|| Mark::rolled_up(parent, account, given));
+            self.gather(home, (event, mark));
+        }
+        self.results.push(PublishResult { id, outcome: Outcome::Accepted { sinks } });
+    }
+
+    fn reject(&mut self, id: String, refusal: Refusal) {
+        self.results.push(PublishResult::rejected(id, refusal));
     }
 
     /// Whether one of the accounts whose sinks get the event has as much waiting as it may.
@@ -328,7 +420,11 @@ impl Batch<'_> {
 
     /// Takes the refusal of what is no event.
     pub(crate) fn refuse(&mut self, id: String, refusal: Refusal) {
-        self.results.push(PublishResult::rejected(id, refusal));
+        if self.put_off.is_empty() {
+            self.reject(id, refusal);
+        } else {
+            self.put_off.push(PutOff::Refusal(id, refusal));
+        }
     }
 
     fn gather(&mut self, partition: Partition, event: (ChunkEvent, Option<Mark>)) {

@@ -1,6 +1,6 @@
 //! What becomes of one event: checked against the catalogue, matched, written once for each schema version asked for.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use millrace_domain::{
@@ -14,7 +14,10 @@ use millrace_proto::internal::{ChunkEvent, Variant};
 use millrace_queue::chunk::{account_bytes, sinks_bytes};
 use millrace_watch::{Configuration, Schema};
 
-use crate::{auth::Caller, validate::Validators};
+use crate::{
+    auth::Caller,
+    validate::{Compiled, Unfit, Validators, Wanted},
+};
 
 /// What `,"accountsid":"AC…"` takes: it is not held against an event, which its own account may publish whoever else gets it.
 const ACCOUNT_ATTRIBUTE_BYTES: usize = 50;
@@ -25,7 +28,7 @@ pub(crate) struct Origin<'a> {
     /// By what they are checked and matched.
     pub(crate) configuration: &'a Configuration,
     /// What their data is checked with.
-    pub(crate) validators: &'a Validators,
+    pub(crate) validators: &'a Arc<Validators>,
     /// Who publishes them.
     pub(crate) caller: Caller,
     /// What the account of an event is called where it came in.
@@ -50,6 +53,21 @@ pub(crate) struct Routed {
     pub(crate) rolled_up: Option<(AccountSid, ChunkEvent)>,
 }
 
+/// Why an event is not routed.
+#[derive(Debug)]
+pub(crate) enum Unrouted<'e> {
+    /// It is refused.
+    Refused(Refusal),
+    /// It is to be routed again once its document is compiled.
+    Waits(Box<CloudEvent<'e>>, Wanted),
+}
+
+impl From<Refusal> for Unrouted<'_> {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 /// The schema version that an event follows.
 struct Published<'a> {
     /// 0: not known.
@@ -59,12 +77,14 @@ struct Published<'a> {
 }
 
 impl<'a> Origin<'a> {
-    /// Routes an event that has an id. `named` is the account it says it is of.
+    /// Routes an event that has an id. `named` is the account it says it is of; `compiled` is what its data is checked with, where
+    /// that was compiled for it.
     pub(crate) fn route<'e>(
         &self,
         mut event: CloudEvent<'e>,
         named: Option<&str>,
-    ) -> Result<Routed, Refusal>
+        compiled: Option<&Arc<Compiled>>,
+    ) -> Result<Routed, Unrouted<'e>>
     where
         'a: 'e,
     {
@@ -73,7 +93,13 @@ impl<'a> Origin<'a> {
             event.time = Some(Cow::Borrowed(self.now));
         }
         let published = self.published(&event)?;
-        self.validate(&event, &published)?;
+        match self.validate(&event, &published, compiled) {
+            Ok(()) => {}
+            Err(Unfit::Refused(refusal)) => return Err(refusal.into()),
+            Err(Unfit::Uncompiled(wanted)) => {
+                return Err(Unrouted::Waits(Box::new(event), wanted));
+            }
+        }
         let routes = self.configuration.routes(account, &event.event_type);
         let own = variants(&event, &published, (routes, EVENT_MAX_BYTES))?;
         let mut sinks = u32::try_from(routes.len()).unwrap_or(u32::MAX);
@@ -164,12 +190,17 @@ impl<'a> Origin<'a> {
     }
 
     /// Checks the data by the version that the event follows, as its type asks.
-    fn validate(&self, event: &CloudEvent<'_>, published: &Published<'_>) -> Result<(), Refusal> {
+    fn validate(
+        &self,
+        event: &CloudEvent<'_>,
+        published: &Published<'_>,
+        compiled: Option<&Arc<Compiled>>,
+    ) -> Result<(), Unfit> {
         let known = self.configuration.event_type(&event.event_type);
         let version = published.schema.and_then(|schema| schema.version(published.number));
         let (Some(event_type), Some(version)) = (known, version) else { return Ok(()) };
         let of = (event_type.schema_id.as_str(), published.number, version);
-        self.validators.check(event_type.validation, of, &event.data)
+        self.validators.check(event_type.validation, of, &event.data, compiled)
     }
 
     /// The trace that an event is of: its own, or its request's.
@@ -270,15 +301,28 @@ mod tests {
 
     fn origin(configuration: &Configuration, caller: Caller) -> Origin<'_> {
         let now = "2026-01-02T03:04:05.678Z";
-        let validators: &'static Validators = Box::leak(Box::default());
+        let validators: &'static Arc<Validators> = Box::leak(Box::default());
         let account_field = "account_sid";
         Origin { configuration, validators, caller, account_field, traceparent: TRACE, now }
     }
 
+    fn routed(origin: &Origin<'_>, json: &str, named: Option<&str>) -> Result<Routed, Refusal> {
+        let parsed = CloudEvent::parse(json.as_bytes()).expect("an event");
+        let mut routed = origin.route(parsed, named, None);
+        if let Err(Unrouted::Waits(event, wanted)) = routed {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            let compiled = runtime.block_on(origin.validators.compile(wanted));
+            routed = origin.route(*event, named, Some(&compiled));
+        }
+        routed.map_err(|unrouted| match unrouted {
+            Unrouted::Refused(refusal) => refusal,
+            Unrouted::Waits(event, _) => panic!("it was compiled: {event:?}"),
+        })
+    }
+
     fn route(json: &str) -> Result<Routed, Refusal> {
         let configuration = fixture::configuration();
-        let parsed = CloudEvent::parse(json.as_bytes()).expect("an event");
-        origin(&configuration, Caller::Account(ACCOUNT)).route(parsed, None)
+        routed(&origin(&configuration, Caller::Account(ACCOUNT)), json, None)
     }
 
     fn refused(json: &str) -> (RefusalCode, String) {
@@ -389,9 +433,8 @@ mod tests {
         let configuration = fixture::configuration();
         let json = event("com.example.paid", "1", "{}");
         let of = |caller, named: Option<AccountSid>| {
-            let parsed = CloudEvent::parse(json.as_bytes()).expect("an event");
             let named = named.map(|sid| sid.to_string());
-            let routed = origin(&configuration, caller).route(parsed, named.as_deref());
+            let routed = routed(&origin(&configuration, caller), &json, named.as_deref());
             routed.map(|routed| routed.account).map_err(|refusal| (refusal.code, refusal.field))
         };
         let refused = |code| Err((code, "account_sid".to_owned()));
@@ -403,8 +446,7 @@ mod tests {
         assert_eq!(of(platform, None), refused(RefusalCode::InvalidArgument));
         assert_eq!(of(platform, Some(SUSPENDED)), refused(RefusalCode::PermissionDenied));
         assert_eq!(of(platform, Some(nobody)), refused(RefusalCode::NotFound));
-        let parsed = CloudEvent::parse(json.as_bytes()).expect("an event");
-        let malformed = origin(&configuration, platform).route(parsed, Some("AC1"));
+        let malformed = routed(&origin(&configuration, platform), &json, Some("AC1"));
         assert_eq!(malformed.expect_err("no SID").code, RefusalCode::InvalidArgument);
     }
 

@@ -1,8 +1,8 @@
 //! Whether an event's data fits its schema version. Whose type has no document pays nothing.
 //!
 //! A document is compiled when the first event of its version comes, and kept by its digest: however often the configuration is told
-//! anew, the same text is compiled once. The publish that has that event waits, and whoever else has one of that version; others do
-//! not, since the thread that compiles is taken off those that serve. One is compiled at a time. What is kept is bounded: what was not used for
+//! anew, the same text is compiled once. The publish that has that event waits, and whoever else has one of that version; they take no
+//! thread of those that serve, and nobody else waits. One is compiled at a time. What is kept is bounded: what was not used for
 //! longest goes first, and is compiled again when it is needed. A document that cannot be compiled is told of once, and its events are
 //! accepted as they are.
 
@@ -10,7 +10,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -19,7 +19,10 @@ use millrace_domain::{Refusal, schema::Validation};
 use millrace_schema::Validator;
 use millrace_watch::{Document, SchemaVersion};
 use serde_json::Value;
-use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::Semaphore,
+};
 
 use crate::metrics;
 
@@ -30,24 +33,48 @@ const COMPILED_MAX_BYTES: usize = 64 * 1024 * 1024;
 const ON_THE_PATH_MAX: usize = 4 * 1024 * 1024;
 
 /// The compiled documents.
-#[derive(Default)]
 pub(crate) struct Validators {
     compiled: RwLock<HashMap<[u8; 32], Arc<Compiled>>>,
-    /// Held while a document is compiled: whoever else needs it waits, and compiles nothing.
-    compiling: Mutex<()>,
+    /// Of one permit, which whoever compiles has: those who need the same find it compiled afterwards.
+    turn: Arc<Semaphore>,
     /// Counts what was compiled; what is used is marked with it.
     age: AtomicU64,
 }
 
-struct Compiled {
+/// What a document was compiled to.
+pub(crate) struct Compiled {
     /// `None`: cannot be.
     validator: Option<Validator>,
     bytes: usize,
     used: AtomicU64,
 }
 
+/// Why an event is not checked, or does not fit.
+#[derive(Debug)]
+pub(crate) enum Unfit {
+    /// Its data does not fit.
+    Refused(Refusal),
+    /// Its document is to be compiled first.
+    Uncompiled(Wanted),
+}
+
+/// A document that is to be compiled.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    document: Document,
+    schema_id: String,
+    number: u32,
+}
+
+impl Default for Validators {
+    fn default() -> Self {
+        let turn = Arc::new(Semaphore::new(1));
+        Self { compiled: RwLock::default(), turn, age: AtomicU64::new(0) }
+    }
+}
+
 impl Validators {
-    /// Checks the data of an event of schema `schema_id` by its version.
+    /// Checks the data of an event of schema `schema_id` by its version, with what was compiled for it, if that is at hand.
     ///
     /// # Errors
     /// Where the type enforces it, the field that does not fit, and why. A type that only warns has it counted.
@@ -56,12 +83,16 @@ impl Validators {
         validation: Validation,
         (schema_id, number, version): (&str, u32, &SchemaVersion),
         data: &str,
-    ) -> Result<(), Refusal> {
+        compiled: Option<&Arc<Compiled>>,
+    ) -> Result<(), Unfit> {
         let Some(document) = &version.document else { return Ok(()) };
         if validation == Validation::Off {
             return Ok(());
         }
-        let compiled = self.compiled(document, schema_id, number);
+        let Some(compiled) = compiled.cloned().or_else(|| self.known(document)) else {
+            let (document, schema_id) = (document.clone(), schema_id.to_owned());
+            return Err(Unfit::Uncompiled(Wanted { document, schema_id, number }));
+        };
         let Some(validator) = &compiled.validator else { return Ok(()) };
         let costly = validator.breadth().saturating_mul(data.len()) > ON_THE_PATH_MAX;
         let fitted = match costly {
@@ -74,28 +105,30 @@ impl Validators {
             Validation::Enforce => {
                 let message =
                     format!("{} (schema `{schema_id}`, version {number})", refusal.message);
-                Err(Refusal { message, ..refusal })
+                Err(Unfit::Refused(Refusal { message, ..refusal }))
             }
             Validation::Warn | Validation::Off => Ok(()),
         }
     }
 
-    fn compiled(&self, document: &Document, schema_id: &str, number: u32) -> Arc<Compiled> {
-        match self.known(document) {
-            Some(known) => known,
-            None => off_the_path(|| self.compile(document, schema_id, number)),
-        }
-    }
-
-    fn compile(&self, document: &Document, schema_id: &str, number: u32) -> Arc<Compiled> {
-        let compiling = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = self.known(document) {
+    /// Compiles a document on a thread that serves nobody, or waits for whoever does. What is begun is ended, although nobody waits
+    /// for it any more.
+    pub(crate) async fn compile(self: &Arc<Self>, wanted: Wanted) -> Arc<Compiled> {
+        let turn = Arc::clone(&self.turn).acquire_owned().await.expect("is never closed");
+        if let Some(known) = self.known(&wanted.document) {
             return known;
         }
-        let compiled = Arc::new(Compiled::of(document, schema_id, number));
-        self.keep(document.digest, Arc::clone(&compiled));
-        drop(compiling);
-        compiled
+        let (kept, bytes) = (Arc::clone(self), wanted.document.text.len());
+        let work = move || {
+            let compiled = Arc::new(Compiled::of(&wanted));
+            kept.keep(wanted.document.digest, Arc::clone(&compiled));
+            drop(turn);
+            compiled
+        };
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "compiling a schema failed: an event is accepted unchecked");
+            Arc::new(Compiled { validator: None, bytes, used: AtomicU64::new(0) })
+        })
     }
 
     fn known(&self, document: &Document) -> Option<Arc<Compiled>> {
@@ -131,7 +164,7 @@ impl fmt::Debug for Validators {
 }
 
 impl Compiled {
-    fn of(document: &Document, schema_id: &str, number: u32) -> Self {
+    fn of(Wanted { document, schema_id, number }: &Wanted) -> Self {
         let read = millrace_schema::Document::read(&document.text);
         let validator = read.and_then(|document| document.compile());
         let validator = match validator {
@@ -171,7 +204,7 @@ mod tests {
     use std::sync::atomic::Ordering::Relaxed;
 
     use millrace_domain::{projection::Projection, secret::SecretHash};
-    use tokio::task::JoinSet;
+    use tokio::{runtime, task::JoinSet};
 
     use super::*;
 
@@ -186,58 +219,72 @@ mod tests {
         }
     }
 
-    fn check(
-        validators: &Validators,
+    async fn check(
+        validators: &Arc<Validators>,
         validation: Validation,
         document: &str,
         data: &str,
     ) -> Result<(), String> {
-        let checked = validators.check(validation, ("A", 1, &version(document)), data);
-        checked.map_err(|refusal| format!("{}: {}", refusal.field, refusal.message))
+        let version = version(document);
+        let mut checked = validators.check(validation, ("A", 1, &version), data, None);
+        if let Err(Unfit::Uncompiled(wanted)) = checked {
+            let compiled = validators.compile(wanted).await;
+            checked = validators.check(validation, ("A", 1, &version), data, Some(&compiled));
+        }
+        checked.map_err(|unfit| match unfit {
+            Unfit::Refused(refusal) => format!("{}: {}", refusal.field, refusal.message),
+            Unfit::Uncompiled(wanted) => panic!("it was compiled: {wanted:?}"),
+        })
     }
 
     const TEXT: &str = r#"{"properties":{"a":{"type":"string"}}}"#;
 
-    #[test]
-    fn what_does_not_fit_is_refused_where_the_type_enforces_it() {
-        let validators = Validators::default();
-        let with = |validation, data| check(&validators, validation, TEXT, data);
-        assert_eq!(with(Validation::Enforce, r#"{"a":"x","unknown":1}"#), Ok(()));
-        let refused = with(Validation::Enforce, r#"{"a":1}"#).expect_err("refused");
+    #[tokio::test]
+    async fn what_does_not_fit_is_refused_where_the_type_enforces_it() {
+        let validators = Arc::new(Validators::default());
+        let with = async |validation, data| check(&validators, validation, TEXT, data).await;
+        assert_eq!(with(Validation::Enforce, r#"{"a":"x","unknown":1}"#).await, Ok(()));
+        let refused = with(Validation::Enforce, r#"{"a":1}"#).await.expect_err("refused");
         assert_eq!(refused, r#"data.a: the value is not of type "string" (schema `A`, version 1)"#);
-        assert!(with(Validation::Enforce, r#"{"b":1e999}"#).is_err(), "no number that is known");
-        assert_eq!(with(Validation::Warn, r#"{"a":1}"#), Ok(()));
-        assert_eq!(with(Validation::Off, r#"{"a":1}"#), Ok(()));
+        assert!(
+            with(Validation::Enforce, r#"{"b":1e999}"#).await.is_err(),
+            "no number that is known"
+        );
+        assert_eq!(with(Validation::Warn, r#"{"a":1}"#).await, Ok(()));
+        assert_eq!(with(Validation::Off, r#"{"a":1}"#).await, Ok(()));
     }
 
-    #[test]
-    fn a_version_without_a_document_and_a_type_that_is_off_compile_nothing() {
-        let validators = Validators::default();
-        assert_eq!(check(&validators, Validation::Enforce, "", r#"{"a":1}"#), Ok(()));
-        assert_eq!(check(&validators, Validation::Off, TEXT, r#"{"a":1}"#), Ok(()));
+    #[tokio::test]
+    async fn a_version_without_a_document_and_a_type_that_is_off_compile_nothing() {
+        let validators = Arc::new(Validators::default());
+        assert_eq!(check(&validators, Validation::Enforce, "", r#"{"a":1}"#).await, Ok(()));
+        assert_eq!(check(&validators, Validation::Off, TEXT, r#"{"a":1}"#).await, Ok(()));
         assert_eq!(validators.age.load(Relaxed), 0);
     }
 
-    #[test]
-    fn a_document_is_compiled_once_and_one_that_cannot_be_does_not_stop_anybody() {
-        let validators = Validators::default();
+    #[tokio::test]
+    async fn a_document_is_compiled_once_and_one_that_cannot_be_does_not_stop_anybody() {
+        let validators = Arc::new(Validators::default());
         for _ in 0..3 {
-            assert_eq!(check(&validators, Validation::Enforce, TEXT, "{}"), Ok(()));
-            assert_eq!(check(&validators, Validation::Enforce, r#"{"type":7}"#, "{}"), Ok(()));
+            assert_eq!(check(&validators, Validation::Enforce, TEXT, "{}").await, Ok(()));
+            assert_eq!(
+                check(&validators, Validation::Enforce, r#"{"type":7}"#, "{}").await,
+                Ok(())
+            );
         }
         assert_eq!(validators.age.load(Relaxed), 2);
     }
 
-    #[test]
-    fn what_is_kept_is_bounded_and_what_is_used_stays() {
-        let validators = Validators::default();
+    #[tokio::test]
+    async fn what_is_kept_is_bounded_and_what_is_used_stays() {
+        let validators = Arc::new(Validators::default());
         let patterns: Vec<String> =
             (0..60).map(|n| format!(r#""p{n}":{{"pattern":"^[a-z]{{1,9}}$"}}"#)).collect();
         let document =
             |n: u32| format!(r#"{{"title":"{n}","properties":{{{}}}}}"#, patterns.join(","));
         for n in 0..60 {
-            assert_eq!(check(&validators, Validation::Enforce, &document(n), "{}"), Ok(()));
-            assert_eq!(check(&validators, Validation::Enforce, &document(0), "{}"), Ok(()));
+            assert_eq!(check(&validators, Validation::Enforce, &document(n), "{}").await, Ok(()));
+            assert_eq!(check(&validators, Validation::Enforce, &document(0), "{}").await, Ok(()));
         }
         assert_eq!(validators.age.load(Relaxed), 60, "the first was never given up");
         let kept = validators.compiled.read().expect("not poisoned");
@@ -245,38 +292,39 @@ mod tests {
         assert!(kept.len() < 60 && bytes <= COMPILED_MAX_BYTES, "{} of {bytes} bytes", kept.len());
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-    async fn others_are_served_while_a_document_is_compiled() {
-        let validators = Arc::new(Validators::default());
-        assert_eq!(check(&validators, Validation::Enforce, TEXT, "{}"), Ok(()));
-        let (busy, free) = std::sync::mpsc::channel::<()>();
-        let (held, holding) = (Arc::clone(&validators), tokio::sync::oneshot::channel());
-        let holder = std::thread::spawn(move || {
-            let compiling = held.compiling.lock().expect("not poisoned");
-            holding.0.send(()).expect("is waited for");
-            free.recv().expect("is told");
-            drop(compiling);
+    /// However many wait, there is one thread that serves, and one that compiles.
+    #[test]
+    fn others_are_served_while_a_burst_waits_for_one_document_that_is_compiled_once() {
+        let mut threads = runtime::Builder::new_multi_thread();
+        let runtime = threads.worker_threads(1).max_blocking_threads(1).enable_all().build();
+        runtime.expect("threads").block_on(async {
+            let validators = Arc::new(Validators::default());
+            assert_eq!(check(&validators, Validation::Enforce, TEXT, "{}").await, Ok(()));
+            let another = Arc::clone(&validators.turn).acquire_owned().await.expect("free");
+            let mut waiting = JoinSet::new();
+            for _ in 0..1_000 {
+                let validators = Arc::clone(&validators);
+                let new = r#"{"properties":{"b":{"type":"string"}}}"#;
+                waiting.spawn(async move {
+                    check(&validators, Validation::Enforce, new, r#"{"b":1}"#).await
+                });
+            }
+            let mut serving = JoinSet::new();
+            let served = Arc::clone(&validators);
+            serving.spawn(async move {
+                check(&served, Validation::Enforce, TEXT, r#"{"a":1}"#).await.expect_err("unfit")
+            });
+            let patience = std::time::Duration::from_secs(60);
+            let served = tokio::time::timeout(patience, serving.join_next()).await;
+            let served = served.expect("is not held up").expect("is there");
+            assert!(served.expect("no panic").starts_with("data.a"));
+            assert!(waiting.try_join_next().is_none());
+            drop(another);
+            while let Some(waited) = waiting.join_next().await {
+                let unfit = waited.expect("no panic").expect_err("does not fit");
+                assert!(unfit.starts_with("data.b"));
+            }
+            assert_eq!(validators.age.load(Relaxed), 2, "one of them compiled it");
         });
-        holding.1.await.expect("another document is being compiled");
-
-        let publisher = Arc::clone(&validators);
-        let new = r#"{"properties":{"b":{"type":"string"}}}"#;
-        let (mut waiting, mut serving) = (JoinSet::new(), JoinSet::new());
-        waiting.spawn(async move {
-            check(&publisher, Validation::Enforce, new, r#"{"b":1}"#).expect_err("does not fit")
-        });
-        let other = Arc::clone(&validators);
-        serving.spawn(async move {
-            check(&other, Validation::Enforce, TEXT, r#"{"a":1}"#).expect_err("does not fit")
-        });
-        let patience = std::time::Duration::from_secs(60);
-        let served = tokio::time::timeout(patience, serving.join_next()).await;
-        let served = served.expect("is not held up").expect("is there");
-        assert!(served.expect("no panic").starts_with("data.a"));
-        assert!(waiting.try_join_next().is_none());
-        busy.send(()).expect("waits");
-        let waited = waiting.join_next().await.expect("is there");
-        assert!(waited.expect("no panic").starts_with("data.b"));
-        holder.join().expect("no panic");
     }
 }

@@ -28,6 +28,52 @@ async fn an_event_is_taken_structured_plain_or_binary() {
 }
 
 #[tokio::test]
+async fn results_and_events_stay_in_order_while_schemas_are_compiled() {
+    let router = Fixture::start().await;
+    let version = |json: String, number: u32| {
+        let named = format!(r#""dataschema":"https://s/Checked/{number}","id""#);
+        json.replace(r#""id""#, &named)
+    };
+    let checked = |id: &str, data: &str| event("com.example.checked", id, data);
+    let events = [
+        event("com.example.paid", "1", "{}"),
+        version(checked("2", r#"{"a":1}"#), 1),
+        event("com.example.paid", "3", "{}"),
+        "7".to_owned(),
+        version(checked("4", r#"{"a":"x","b":"y"}"#), 2),
+        version(checked("5", r#"{"a":"x","b":"y"}"#), 1),
+        event("com.example.warned", "6", r#"{"a":1}"#),
+        event("com.example.paid", "8", "{}").replace(r#""id":"8","#, ""),
+        event("com.example.paid", "9", "{}"),
+    ];
+    let batch = format!("[{}]", events.join(","));
+    // Then once more, with everything compiled.
+    for _ in 0..2 {
+        let answer = router.post(BATCHED, &batch).await;
+        let results = answer.body["results"].as_array().expect("results");
+        let summary: Vec<Value> =
+            results.iter().map(|r| json!([r["id"], r["status"], r["field"]])).collect();
+        let given = results[7]["id"].as_str().expect("given");
+        assert!(given.starts_with("EZ"), "{given}");
+        assert_eq!(
+            summary,
+            [
+                json!(["1", "accepted", null]),
+                json!(["2", "rejected", "data.a"]),
+                json!(["3", "accepted", null]),
+                json!([null, "rejected", ""]),
+                json!(["4", "rejected", "data.b"]),
+                json!(["5", "accepted", null]),
+                json!(["6", "accepted", null]),
+                json!([given, "accepted", null]),
+                json!(["9", "accepted", null]),
+            ]
+        );
+        assert_eq!(router.queue.ids().await.last().expect("a chunk"), &["1", "3", given, "9"]);
+    }
+}
+
+#[tokio::test]
 async fn one_bad_event_does_not_fail_its_neighbours() {
     let router = Fixture::start().await;
     let batch = format!(
