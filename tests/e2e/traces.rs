@@ -4,6 +4,7 @@ use millrace_proto::v1::Event;
 use millrace_testkit::{
     eventually,
     receiver::{Answer, Receiver},
+    tls,
 };
 use millrace_tests::{
     Kind, Mode, Options, Stack, TYPE, cloud_event,
@@ -168,6 +169,104 @@ async fn what_its_producer_does_not_record_costs_no_span_and_is_passed_on() {
     assert_eq!((of("1"), of("2")), (Some(traceparent(7, "00")), None));
     stack.process(Kind::Router(0)).terminate().await;
     stack.process(Kind::Deliverer(0)).terminate().await;
+    assert!(collector.all().is_empty(), "{:#?}", collector.all());
+}
+
+#[tokio::test]
+async fn millrace_dev_exports_every_trace_whole() {
+    let collector = Collector::start().await;
+    let options = Options { collector: Some(collector.url().to_owned()), ..Options::default() };
+    let mut stack = Stack::start(Mode::Embedded, options).await;
+    let receiver = Receiver::start().await;
+    let sink = stack.subscribed(&receiver, "/all").await;
+    stack.publish([event("1")]).await;
+    exactly(&receiver, "/all", &ids(["1"])).await;
+    stack.process(Kind::Router(0)).terminate().await;
+    let all = collector.all();
+    let attempt = all.iter().find(|it| it.span.name == "POST webhook").expect("it is there");
+    // Others were published too, to see whether it serves.
+    let published = all.iter().find(|it| it.id() == attempt.parent()).expect("it is there");
+    assert_eq!(published.span.name, "millrace.v1.PublishService/Publish");
+    assert_eq!(
+        (published.parent(), &published.span.trace_id),
+        (String::new(), &attempt.span.trace_id)
+    );
+    assert_eq!(heard(&receiver.requests_to("/all")[0]), attempt.traceparent());
+    let created = all.iter().filter(|it| it.span.kind() == SpanKind::Server);
+    let created: Vec<&str> = created.map(|it| &*it.span.name).collect();
+    assert!(
+        created.iter().any(|it| it.ends_with("Sinks") || it.ends_with("CreateSink")),
+        "{created:?}"
+    );
+    assert!(all.iter().all(|it| it.service == "millrace-dev"), "{all:#?}");
+    assert!(
+        !format!("{all:?}").contains(&stack.identity.auth_token)
+            && attempt.text("millrace.sink.sid") == sink.sid
+    );
+}
+
+#[tokio::test]
+async fn a_request_to_control_plane_is_part_of_its_callers_trace_and_names_nothing_of_an_account() {
+    let collector = Collector::start().await;
+    let stack = with_collector(collector.url()).await;
+    let of = |number: u8, flags: &str| {
+        stack.rest().with_header("traceparent", &traceparent(number, flags))
+    };
+    let fetched = of(10, "01").get("/v1/Sinks/DG00000000000000000000000000000001").await;
+    assert_eq!(fetched.status, 404, "{fetched:?}");
+    assert_eq!(of(11, "00").get("/v1/Sinks").await.status, 200);
+    let fetched = spans(&collector, &trace(10), 1).await.remove(0);
+    assert_eq!((fetched.parent().as_str(), &*fetched.service), (PARENT, "millrace-control-plane"));
+    assert_eq!(
+        (fetched.span.kind(), &*fetched.span.name),
+        (SpanKind::Server, "GET /v1/Sinks/{sid}")
+    );
+    assert_eq!(fetched.text("http.route"), "/v1/Sinks/{sid}");
+    assert_eq!(fetched.text("http.response.status_code"), "404");
+    let status = fetched.span.status.as_ref().map(|status| status.code());
+    assert_eq!(status, Some(StatusCode::Unset), "what a caller did wrong is no failure");
+    assert!(!format!("{fetched:?}").contains("DG0000"), "{fetched:?}");
+    assert!(collector.of_trace(&trace(11)).is_empty(), "its caller records nothing");
+}
+
+/// Processes that trust a certificate to vouch for the collector.
+async fn trusting(collector: &Collector, certificate: &str) -> (Stack, tempfile::NamedTempFile) {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), certificate).expect("written");
+    let (collector, collector_ca) =
+        (Some(collector.url().to_owned()), Some(file.path().to_owned()));
+    let options = Options { collector, collector_ca, ..Options::default() };
+    (Stack::start(Mode::Servers, options).await, file)
+}
+
+#[tokio::test]
+async fn traces_go_over_tls_to_a_collector_whose_authority_is_in_a_file() {
+    let collector = Collector::start_tls().await;
+    let (stack, _file) = trusting(&collector, &tls::pem(&tls::authority())).await;
+    let receiver = Receiver::start().await;
+    stack.subscribed(&receiver, "/all").await;
+    stack.publish([traced("1", traceparent(12, "01"))]).await;
+    let all = spans(&collector, &trace(12), 2).await;
+    assert_eq!(all[1].parent(), all[0].id());
+}
+
+#[tokio::test]
+async fn a_collector_that_nobody_trusted_vouches_for_gets_nothing_and_the_log_says_why() {
+    let collector = Collector::start_tls().await;
+    // Of somebody else: an authority that did not sign it.
+    let (stack, _file) = trusting(&collector, &tls::pem(&tls::certificate())).await;
+    let receiver = Receiver::start().await;
+    stack.subscribed(&receiver, "/all").await;
+    stack.publish([traced("1", traceparent(13, "01"))]).await;
+    exactly(&receiver, "/all", &ids(["1"])).await;
+    let told = eventually("it is told", || async {
+        let log = stack.process_ref(Kind::Router(0)).log();
+        let mut lines = log.lines();
+        lines.find(|it| it.contains("the collector does not take traces")).map(str::to_owned)
+    });
+    let told: serde_json::Value = serde_json::from_str(&told.await).expect("JSON");
+    let why = told["error"].as_str().expect("a text");
+    assert!(why.contains("invalid peer certificate"), "{why}");
     assert!(collector.all().is_empty(), "{:#?}", collector.all());
 }
 

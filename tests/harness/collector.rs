@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use millrace_testkit::tls;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
         ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -10,14 +11,18 @@ use opentelemetry_proto::tonic::{
     common::v1::{KeyValue, any_value::Value},
     trace::v1::{ResourceSpans, Span},
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    task::{JoinHandle, JoinSet},
+};
 use tonic::{Request, Response, Status, service::Routes};
 
 /// A collector; ends when it is dropped.
 pub struct Collector {
     url: String,
     kept: Kept,
-    server: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 /// A span, and who sent it.
@@ -51,7 +56,35 @@ impl Collector {
         let server = tokio::spawn(async move {
             serving.serve_with_incoming(incoming).await.expect("serves");
         });
-        Self { url, kept, server }
+        Self { url, kept, tasks: vec![server] }
+    }
+
+    /// Starts one that speaks TLS only, with a certificate by [`tls::authority`].
+    ///
+    /// # Panics
+    /// If there is no port.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test has no supervisor; it is stopped on drop"
+    )]
+    pub async fn start_tls() -> Self {
+        let mut plain = Self::start().await;
+        let behind = plain.url.replace("http://", "");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        plain.url = format!("https://localhost:{port}");
+        plain.tasks.push(tokio::spawn(async move {
+            let (acceptor, mut connections) = (tls::acceptor(&["h2"]), JoinSet::new());
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, behind) = (acceptor.clone(), behind.clone());
+                connections.spawn(async move {
+                    let mut outer = acceptor.accept(stream).await?;
+                    let mut inner = TcpStream::connect(behind).await?;
+                    copy_bidirectional(&mut outer, &mut inner).await
+                });
+            }
+        }));
+        plain
     }
 
     /// Where it is.
@@ -79,7 +112,7 @@ impl Collector {
 
 impl Drop for Collector {
     fn drop(&mut self) {
-        self.server.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 

@@ -45,6 +45,9 @@ fn spec(identity: &Identity, options: &Options, directory: &Path, address: &str)
     for (name, value) in options.settings.iter().filter(|(name, _)| taken(name)) {
         arguments.extend(["--set".to_owned(), format!("{name}={value}")]);
     }
+    if let Some(collector) = &options.collector {
+        arguments.extend(["--set".to_owned(), format!("telemetry.otlp.endpoint={collector}")]);
+    }
     let environment =
         options.environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
     let environment = environment.collect();

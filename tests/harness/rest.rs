@@ -15,6 +15,7 @@ pub struct Rest {
     http: reqwest::Client,
     base: String,
     authorization: Option<String>,
+    headers: Vec<(&'static str, String)>,
 }
 
 /// An answer.
@@ -55,7 +56,15 @@ impl Rest {
             http: http(),
             base: base.to_owned(),
             authorization: authorization.map(str::to_owned),
+            headers: Vec::new(),
         }
+    }
+
+    /// The same with a header besides.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
     }
 
     /// GET.
@@ -78,6 +87,9 @@ impl Rest {
         let mut request = self.http.request(method, format!("{}{path}", self.base));
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
+        }
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
         }
         if let Some(form) = form {
             request =

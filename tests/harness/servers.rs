@@ -53,6 +53,7 @@ pub(crate) struct Plan {
     pub(crate) redis_url: String,
     pub(crate) prefix: String,
     collector: Option<String>,
+    collector_ca: Option<PathBuf>,
     control_plane: String,
     /// Where deliverers find it, if that is not the same.
     gate: Option<String>,
@@ -81,6 +82,7 @@ pub(crate) async fn start(identity: &Identity, options: Options, directory: &Pat
         redis_url,
         prefix,
         collector: options.collector,
+        collector_ca: options.collector_ca,
         control_plane: String::new(),
         gate: None,
         directory: directory.to_owned(),
@@ -288,6 +290,8 @@ impl Plan {
         if let Some(collector) = &self.collector {
             all.push(variable("telemetry.otlp.endpoint", collector));
             all.push(variable("telemetry.sample_ratio", "0"));
+            let ca = self.collector_ca.iter().map(|file| file.display().to_string());
+            all.extend(ca.map(|file| variable("telemetry.otlp.tls_ca", &file)));
         }
         all.push(variable("queue.url", &self.redis_url));
         all.push(variable("queue.prefix", &self.prefix));

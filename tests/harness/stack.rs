@@ -51,8 +51,11 @@ pub struct Options {
     pub redis: Option<redis::ServerOptions>,
     /// Where the queue is instead, such as in a cluster of the test's own, on servers.
     pub queue_url: Option<String>,
-    /// Where routers and deliverers send what is recorded of traces that a caller began, on servers; their logs are JSON then.
+    /// Where processes send what is recorded of traces: on servers, of those that a caller began, and their logs are JSON then;
+    /// embedded, of all.
     pub collector: Option<String>,
+    /// File of whom they trust to vouch for it, on servers.
+    pub collector_ca: Option<PathBuf>,
     /// Whether there is a gate between deliverers and control-plane, on servers.
     pub gate: bool,
     /// What all processes begin as, instead of the program under test, on servers.
@@ -78,6 +81,7 @@ impl Default for Options {
             redis: None,
             queue_url: None,
             collector: None,
+            collector_ca: None,
             gate: false,
             program: None,
         }

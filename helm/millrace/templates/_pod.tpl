@@ -28,7 +28,7 @@ capabilities:
 {{- if and $values.database.tls.caSecret (has .component (list "control-plane" "migrate")) -}}
 {{- $files = append $files (dict "name" "database-ca" "secret" $values.database.tls.caSecret "key" $values.database.tls.caKey) -}}
 {{- end -}}
-{{- if and $values.telemetry.endpoint $values.telemetry.tls.caSecret (has .component (list "router" "deliverer")) -}}
+{{- if and $values.telemetry.endpoint $values.telemetry.tls.caSecret (ne .component "migrate") -}}
 {{- $files = append $files (dict "name" "telemetry-ca" "secret" $values.telemetry.tls.caSecret "key" $values.telemetry.tls.caKey) -}}
 {{- end -}}
 {{- toYaml (dict "files" $files) -}}
@@ -133,7 +133,7 @@ priorityClassName: {{ . }}
     - name: MILLRACE__DELIVERER__ADVERTISE
       value: {{ ternary "[$(POD_IP)]:8082" "$(POD_IP):8082" (eq $root.Values.ipFamily "IPv6") | quote }}
     {{- end }}
-    {{- if and $root.Values.telemetry.endpoint (ne .component "control-plane") }}
+    {{- if $root.Values.telemetry.endpoint }}
     - name: POD_NAME
       valueFrom:
         fieldRef:

@@ -117,7 +117,7 @@ postgres://{{ include "millrace.encoded" .user }}{{ $password }}@{{ .host }}:{{ 
 {{ include "millrace.secretVariable" (dict "root" $root "variable" "MILLRACE__SEAL__KEYS" "existing" $values.seal.existingSecret "own" "seal-keys") }}
 {{ include "millrace.secretVariable" (dict "root" $root "variable" "MILLRACE__CONTROL_PLANE__PLATFORM_KEYS" "existing" $values.platformKeys.existingSecret "own" "platform-key-hashes") }}
 {{- end }}
-{{- if and $values.telemetry.endpoint $values.telemetry.headers.existingSecret.name (ne .component "control-plane") }}
+{{- if and $values.telemetry.endpoint $values.telemetry.headers.existingSecret.name }}
 {{ include "millrace.secretVariable" (dict "root" $root "variable" "MILLRACE__TELEMETRY__OTLP__HEADERS" "existing" $values.telemetry.headers.existingSecret) }}
 {{- end }}
 {{ include "millrace.redisVariables" $root }}

@@ -31,7 +31,7 @@
 {{- $settings = mustMerge (dict "control_plane" (dict "address" $address)) $settings -}}
 {{- end -}}
 {{- with $root.Values.telemetry -}}
-{{- if and .endpoint (ne $.component "control-plane") -}}
+{{- if .endpoint -}}
 {{- $telemetry := dict "sample_ratio" .sampleRatio "otlp__endpoint" .endpoint -}}
 {{- if .tls.caSecret -}}
 {{- $_ := set $telemetry "otlp__tls_ca" "/etc/millrace/telemetry-ca/ca.crt" -}}

@@ -10,5 +10,6 @@ pub mod python;
 pub mod receiver;
 pub mod redis;
 pub mod segment;
+pub mod tls;
 
 pub use eventually::eventually;

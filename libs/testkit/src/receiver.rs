@@ -25,12 +25,11 @@ use std::{
     time::Duration,
 };
 
-use rustls::{
-    ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
-};
+use rustls::pki_types::CertificateDer;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 use tokio_rustls::TlsAcceptor;
+
+use crate::tls;
 
 pub use self::{answer::Answer, request::Request};
 
@@ -84,22 +83,12 @@ impl Receiver {
 
     /// Starts a receiver that speaks TLS, with a certificate for `localhost` and `127.0.0.1` by [`Receiver::authority`].
     pub async fn start_tls() -> Self {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let certificate = CertificateDer::from(&include_bytes!("../fixtures/tls/server.der")[..]);
-        let key = PrivatePkcs8KeyDer::from(&include_bytes!("../fixtures/tls/server-key.der")[..]);
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("ring speaks the default versions of TLS")
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate], PrivateKeyDer::from(key))
-            .expect("the fixtures fit together");
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        Self::listen(SocketAddr::from(([127, 0, 0, 1], 0)), Some(acceptor)).await
+        Self::listen(SocketAddr::from(([127, 0, 0, 1], 0)), Some(tls::acceptor(&[]))).await
     }
 
     /// The authority that signed the certificate of [`Receiver::start_tls`].
     pub fn authority() -> CertificateDer<'static> {
-        CertificateDer::from(&include_bytes!("../fixtures/tls/authority.der")[..])
+        tls::authority()
     }
 
     /// Stops and returns the address, which refuses connections from then on, and which [`Receiver::start_at`] takes. A

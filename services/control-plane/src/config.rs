@@ -15,7 +15,7 @@ use millrace_queue::redis::check_url;
 use millrace_runtime::{
     config::MaskedSecret,
     sections::{InternalSettings, QueueSettings, ShutdownSettings, SinksSettings},
-    telemetry::LogSettings,
+    telemetry::{LogSettings, TelemetrySettings},
 };
 use millrace_store::Keyring;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -54,6 +54,8 @@ pub struct Settings {
     pub admin: Admin,
     /// How the process logs.
     pub log: LogSettings,
+    /// Which traces are recorded, and where they go.
+    pub telemetry: TelemetrySettings,
     /// How the process ends.
     pub shutdown: ShutdownSettings,
 }
@@ -255,6 +257,7 @@ impl Settings {
     /// The first setting that is wrong or missing, by its name.
     pub fn validate(&self) -> anyhow::Result<()> {
         self.check()?;
+        self.telemetry.check()?;
         self.keyring()?;
         for (name, listen) in [
             ("control_plane.listen", &self.control_plane.listen),

@@ -38,6 +38,7 @@ mod sinks;
 mod status;
 mod subscriptions;
 mod throttle;
+mod trace;
 mod watch;
 
 pub use commit::Barrier;
@@ -222,7 +223,7 @@ pub async fn build(
         store,
     });
     let routes = grpc::routes(&app, watch).merge(rest::routes(app));
-    let routes = routes.layer(from_fn(attribution::attributed));
+    let routes = routes.layer(from_fn(attribution::attributed)).layer(from_fn(trace::traced));
     Ok(Service { routes, grpc_services: &grpc::SERVICES })
 }
 
@@ -237,7 +238,8 @@ pub fn with_fallback(routes: Router) -> Router {
 /// A wrong setting, before a port is bound; an address that is taken; a task that failed.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     settings.validate()?;
-    let metrics = telemetry::init(&settings.log)?.metrics;
+    let telemetry = telemetry::init(&settings.log)?
+        .with_traces(&settings.telemetry, "millrace-control-plane")?;
     telemetry::describe(metrics::ALL);
     let process = Process::default();
     let (store, logs) = open(&settings).await?;
@@ -249,12 +251,14 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let (readiness, tasks) = (&process.readiness, &process.tasks);
     let standard = standard::standard_routes(names, descriptors, readiness, tasks).await?;
     let routes = with_fallback(service.routes.merge(standard));
-    let admin = admin::routes(process.readiness.clone(), metrics);
+    let admin = admin::routes(process.readiness.clone(), telemetry.metrics.clone());
     let listener = server::bind(&settings.control_plane.listen).await?;
     let admin_listener = server::bind(&settings.admin.listen).await?;
     process.serve("control-plane", listener, routes)?;
     process.serve("admin", admin_listener, admin)?;
-    process.run(settings.shutdown.grace).await
+    let ended = process.run(settings.shutdown.grace).await;
+    telemetry.flush().await;
+    ended
 }
 
 /// Opens the database, as often as it takes: it may start later than this process. Tables that are too old are an error.

@@ -26,4 +26,6 @@ pub(crate) const ALL: &[Metric] = &[
         .by(&[OPERATIONS]),
     Metric::counter("millrace_queue_errors_total", "Calls that the queue did not do")
         .by(&[OPERATIONS]),
+    Metric::counter("millrace_trace_spans_total", "Spans, by what became of them")
+        .by(&[("result", &["exported", "failed", "dropped"])]),
 ];

@@ -38,6 +38,8 @@ const RESOURCES: &str = "resources.sqlite";
 const PARTITIONS: u16 = 16;
 /// Longest wait for the services to be ready, and for a change to be in force in all of them.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Sections of the deliverer that may be set; traces are the whole process's.
+const DELIVERY_SECTIONS: [&str; 4] = ["delivery", "sinks", "logs", "telemetry"];
 /// Sections of control-plane that may be set.
 const RESOURCE_SECTIONS: [&str; 2] = ["limits", "rest"];
 /// Longest wait for open requests at the end.
@@ -67,7 +69,7 @@ pub(crate) struct DevArgs {
     /// The platform key, at least 16 characters.
     #[arg(long, env = "MILLRACE__DEV__PLATFORM_KEY", hide_env_values = true)]
     pub(crate) platform_key: Option<String>,
-    /// One setting of the sections `delivery`, `sinks`, `logs`, `limits` and `rest`, such as `delivery.timeout=1s`; may be repeated.
+    /// One setting of the sections `delivery`, `sinks`, `logs`, `limits`, `rest` and `telemetry`, such as `delivery.timeout=1s`; may be repeated.
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     pub(crate) set: Vec<String>,
     /// What to log, such as `info`.
@@ -121,12 +123,17 @@ impl Dev {
 
 /// Runs until it is told to stop.
 pub(crate) async fn command(args: DevArgs) -> anyhow::Result<ExitCode> {
-    telemetry::init(&LogSettings { format: LogFormat::Auto, filter: args.log.clone() })?;
+    let log = LogSettings { format: LogFormat::Auto, filter: args.log.clone() };
+    let (of_delivery, _) = sections(&args.set)?;
+    let traced = deliverer_settings(&of_delivery)?.telemetry;
+    traced.check()?;
+    let telemetry = telemetry::init(&log)?.with_traces(&traced, "millrace-dev")?;
     let dev = start(args).await?;
     eprintln!("{}", introduction(&dev));
     println!("ready");
-    dev.process.run(GRACE * 2).await?;
-    Ok(ExitCode::SUCCESS)
+    let ended = dev.process.run(GRACE * 2).await;
+    telemetry.flush().await;
+    ended.map(|()| ExitCode::SUCCESS)
 }
 
 /// Starts everything, and returns when it serves.
@@ -260,7 +267,7 @@ fn watch(
     Ok(watch)
 }
 
-/// Parts the settings of delivery and of types of sink from those of resources.
+/// Parts the settings of delivery, of types of sink and of traces from those of resources.
 ///
 /// # Errors
 /// A setting of another section.
@@ -269,11 +276,12 @@ fn sections(set: &[String]) -> anyhow::Result<(Vec<String>, Vec<String>)> {
         sections.iter().any(|section| setting.starts_with(&format!("{section}.")))
     };
     let (delivery, rest): (Vec<_>, Vec<_>) =
-        set.iter().cloned().partition(|setting| of(setting, &["delivery", "sinks", "logs"]));
+        set.iter().cloned().partition(|setting| of(setting, &DELIVERY_SECTIONS));
     if let Some(other) = rest.iter().find(|setting| !of(setting, &RESOURCE_SECTIONS)) {
         let key = other.split_once('=').map_or(other.as_str(), |(key, _)| key);
         anyhow::bail!(
-            "`--set {key}`: `dev` takes settings of the sections `delivery`, `sinks`, `logs`, `{}` only",
+            "`--set {key}`: `dev` takes settings of the sections `{}`, `{}` only",
+            DELIVERY_SECTIONS.join("`, `"),
             RESOURCE_SECTIONS.join("`, `")
         );
     }
@@ -288,6 +296,8 @@ fn deliverer_settings(set: &[String]) -> anyhow::Result<millrace_deliverer::Sett
     let mut defaults = millrace_deliverer::Settings::default();
     defaults.delivery.allow_http = true;
     defaults.shutdown.grace = GRACE;
+    // Whoever wants traces of so little wants all of them.
+    defaults.telemetry.sample_ratio = 1.0;
     // Whoever ends `dev` at will, again and again, is not to wait for what was in hand each time.
     defaults.deliverer.quiet = Duration::from_secs(1);
     let mut settings = config::load_flags(&defaults, set)?;
