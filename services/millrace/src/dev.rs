@@ -413,7 +413,7 @@ mod tests {
         for wrong in ["shutdown.grace=1s", "queue.partitions=2", "log.filter=info"] {
             let error = sections(&[wrong.to_owned()]).expect_err("not of dev").to_string();
             assert!(
-                error.contains("`delivery`, `sinks`, `logs`, `limits`, `rest` only"),
+                error.contains("`delivery`, `sinks`, `logs`, `telemetry`, `limits`, `rest` only"),
                 "{error}"
             );
         }
