@@ -22,9 +22,11 @@ impl Document {
     /// Reads a document, and makes sure that it can be compiled: what is to be registered.
     ///
     /// # Errors
-    /// The first [`Problem`], as of [`Self::read`] and [`Self::compile`].
+    /// The first [`Problem`], as of [`Self::read`] and [`Self::compile`]; or that it holds a value of an event against too many
+    /// schemas: what was registered before there was that bound is still served and checked by.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let read = Self::read(text)?;
+        check_breadth(&read.tree)?;
         read.compile()?;
         Ok(read)
     }
@@ -50,7 +52,6 @@ impl Document {
         let tree = expand(&document, dialect)?;
         check_meta(&document, dialect)?;
         check_type(&tree)?;
-        check_breadth(&tree)?;
         Ok(Self { dialect, tree })
     }
 

@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{MatchedPath, Request},
-    http::{HeaderMap, header},
+    http::{HeaderMap, Method, header},
     middleware::Next,
     response::Response,
 };
@@ -40,11 +40,17 @@ fn begin(request: &Request) -> Option<Span> {
         return Some(span);
     }
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let method = request.method().as_str();
+    let method = known(request.method());
     let span = start(format!("{method} {route}"))?;
-    span.set("http.request.method", method.to_owned());
+    span.set("http.request.method", method);
     span.set("http.route", route.to_owned());
     Some(span)
+}
+
+/// The method of a request; whatever a caller invents is one, or there would be no end of names.
+fn known(method: &Method) -> &'static str {
+    let of_http = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
+    of_http.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
 }
 
 /// Says what was answered: of what went wrong, only what is ours is a failure.

@@ -32,11 +32,16 @@ const COMPILED_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// Most bytes of data times schemas that a value of it may meet: what may cost more is checked where nobody else waits.
 const ON_THE_PATH_MAX: usize = 4 * 1024 * 1024;
 
+/// Checks at once for which another thread serves meanwhile: each may take some 50 MB, and there are hundreds of threads.
+const OFF_THE_PATH: usize = 4;
+
 /// The compiled documents.
 pub(crate) struct Validators {
     compiled: RwLock<HashMap<[u8; 32], Arc<Compiled>>>,
     /// Of one permit, which whoever compiles has: those who need the same find it compiled afterwards.
     turn: Arc<Semaphore>,
+    /// Places for checks that may cost much; who finds none keeps its thread.
+    off_the_path: Semaphore,
     /// Counts what was compiled; what is used is marked with it.
     age: AtomicU64,
 }
@@ -69,7 +74,8 @@ pub(crate) struct Wanted {
 impl Default for Validators {
     fn default() -> Self {
         let turn = Arc::new(Semaphore::new(1));
-        Self { compiled: RwLock::default(), turn, age: AtomicU64::new(0) }
+        let off_the_path = Semaphore::new(OFF_THE_PATH);
+        Self { compiled: RwLock::default(), turn, off_the_path, age: AtomicU64::new(0) }
     }
 }
 
@@ -95,9 +101,10 @@ impl Validators {
         };
         let Some(validator) = &compiled.validator else { return Ok(()) };
         let costly = validator.breadth().saturating_mul(data.len()) > ON_THE_PATH_MAX;
-        let fitted = match costly {
-            true => off_the_path(|| fits(validator, data)),
-            false => fits(validator, data),
+        let place = costly.then(|| self.off_the_path.try_acquire().ok()).flatten();
+        let fitted = match place {
+            Some(_place) => off_the_path(|| fits(validator, data)),
+            None => fits(validator, data),
         };
         let Err(refusal) = fitted else { return Ok(()) };
         metrics::unfit(validation.as_str(), schema_id);

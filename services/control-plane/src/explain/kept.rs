@@ -24,8 +24,8 @@ const LOGS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// What was so shortly before or after is taken to have been so: it is looked at once a minute. What was trimmed while storing went on
 /// was not reported longer before: then the queue was read to its end every [`PAUSE`].
 const AROUND: Duration = Duration::from_secs(120);
-/// By then an attempt is reported: a chunk is settled within 15 s.
-const SETTLED: Duration = Duration::from_secs(15);
+/// By then an attempt is reported: it waits, and takes, a minute each at most (`delivery.linger`, `delivery.timeout`).
+const SETTLED: Duration = Duration::from_secs(120);
 /// How far the clocks of routers, of the queue and of control-plane may be apart.
 const CLOCKS: Duration = Duration::from_secs(5);
 
@@ -84,12 +84,16 @@ impl Explain {
         let longer = i64::try_from(2 * AROUND.as_millis()).unwrap_or(0);
         let since = Timestamp::from_millis(at.as_millis().saturating_sub(longer));
         let during = (since, at.plus(2 * AROUND));
-        let mut periods = self.logs.report_periods(account, during).await.unwrap_or_default();
+        let Ok(mut periods) = self.logs.report_periods(account, during).await else {
+            return vec![
+                "what was noted of the reports of that time cannot be looked up now".to_owned(),
+            ];
+        };
         // It is noted once a minute only.
         periods.extend(self.storing.period());
         let set = set_at(account, at, &periods);
-        let mut said = said_of(set, stored_at((at, now), &periods));
-        if set.is_none() {
+        let mut said = said_of(&set, stored_at((at, now), &periods));
+        if set.is_empty() {
             said.insert(0, "what deliverers were set to report then was not noted".to_owned());
             said.insert(1, self.set_now(account).await);
         }
@@ -118,16 +122,22 @@ impl Explain {
 }
 
 /// Says what became of what was reported, `set` being what was to be.
-fn said_of(set: Option<ReportFate>, stored: Stored) -> Vec<String> {
+fn said_of(set: &[ReportFate], stored: Stored) -> Vec<String> {
     let set = match (set, stored) {
-        (Some(ReportFate::NoneReported), _) => {
+        ([ReportFate::NoneReported], _) => {
             let said = "attempts of that time were not kept (`logs.attempts` was `none`): a delivery left no trace";
             return vec![said.to_owned()];
         }
-        (Some(ReportFate::FailuresReported), _) => Some(
+        ([ReportFate::NoneReported, ..], _) => Some(
+            "attempts of that time may not have been kept (`logs.attempts` was `none` of some deliverers, or until or from about then)",
+        ),
+        ([ReportFate::FailuresReported], _) => Some(
             "of deliveries of that time that succeeded most were not kept (`logs.attempts` was `failures`)",
         ),
-        (Some(ReportFate::AllReported), Stored::Yes) => {
+        ([ReportFate::FailuresReported, ..], _) => Some(
+            "deliveries of that time that succeeded may not have been kept (`logs.attempts` was `failures` of some deliverers, or until or from about then)",
+        ),
+        ([ReportFate::AllReported], Stored::Yes) => {
             Some("all attempts of that time were to be kept, and none were trimmed")
         }
         _ => None,
@@ -147,19 +157,23 @@ fn said_of(set: Option<ReportFate>, stored: Stored) -> Vec<String> {
     set.into_iter().chain(stored).map(str::to_owned).collect()
 }
 
-/// What deliverers were set to report of attempts to the sinks of an account; `None`: nobody noted it. Of deliverers that differ, the one
-/// that reports least may have been the one.
-fn set_at(account: AccountSid, at: Timestamp, periods: &[ReportPeriod]) -> Option<ReportFate> {
+/// What deliverers were set to report of attempts to the sinks of an account, the least first; empty: nobody noted it. They may differ,
+/// and any may have been the one.
+fn set_at(account: AccountSid, at: Timestamp, periods: &[ReportPeriod]) -> Vec<ReportFate> {
     use ReportFate::{AllReported, FailuresReported, NoneReported};
     let around =
         |period: &&ReportPeriod| period.since <= at.plus(AROUND) && at <= period.until.plus(AROUND);
     let of = |source: &str| {
         let noted: Vec<_> =
             periods.iter().filter(|it| it.source == source).filter(around).collect();
-        let least = [NoneReported, FailuresReported, AllReported];
-        least.into_iter().find(|fate| noted.iter().any(|period| period.fate == *fate))
+        let mut fates = vec![NoneReported, FailuresReported, AllReported];
+        fates.retain(|fate| noted.iter().any(|period| period.fate == *fate));
+        fates
     };
-    of(&account.to_string()).or_else(|| of(""))
+    match of(&account.to_string()) {
+        fates if fates.is_empty() => of(""),
+        fates => fates,
+    }
 }
 
 /// Whether what was reported of attempts at `at` was stored.
@@ -168,7 +182,7 @@ fn stored_at((at, now): (Timestamp, Timestamp), periods: &[ReportPeriod]) -> Sto
     let trimmed = periods.iter().filter(|period| period.fate == ReportFate::Trimmed);
     let around =
         |period: &ReportPeriod| period.since <= at.plus(AROUND) && at <= period.until.plus(CLOCKS);
-    match (goes_on, now.since(at) <= AROUND) {
+    match (goes_on, now.since(at) <= SETTLED + CLOCKS + PAUSE) {
         _ if trimmed.clone().any(around) => Stored::Trimmed,
         (true, _) => Stored::Yes,
         (false, true) => Stored::NotYet,

@@ -8,7 +8,8 @@ use crate::client::{connection::Connection, failure::explain};
 /// What is done to types of a subscription, one after the other.
 #[derive(clap::Subcommand)]
 pub(super) enum EventsCommand {
-    /// Add types of event to a subscription; its sink and its other types stay.
+    /// Add types of event to a subscription; its sink and its other types stay. One after the other: what comes before a type that
+    /// is refused is done.
     Add(NamedArgs),
     /// Pin types of a subscription to another version of their schemas; without `@VERSION`: to the latest.
     Pin(NamedArgs),
