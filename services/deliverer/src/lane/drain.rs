@@ -27,15 +27,32 @@ pub(super) struct Loads {
     running: tokio::task::JoinSet<Taken>,
     /// When to load again, after it could not be done.
     not_before: Option<Instant>,
-    /// The last found nothing, and nothing has changed since.
-    pub(super) fruitless: bool,
+    /// The last found nothing, and nothing has changed since it began.
+    fruitless: bool,
+    /// Something has changed since the one that runs began.
+    disturbed: bool,
 }
 
 impl Loads {
-    /// Waits for the load that runs to end. `None`: there is none. One that panicked has parked what it took.
+    /// Waits for the load that runs to end. `None`: there is none. A panic in it is one here.
     pub(super) async fn next(&mut self) -> Option<Taken> {
-        let failed = |_| Taken { parcels: Vec::new(), again: Some(shelf::later()) };
-        self.running.join_next().await.map(|taken| taken.unwrap_or_else(failed))
+        match self.running.join_next().await? {
+            Ok(taken) => Some(taken),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Some(Taken { parcels: Vec::new(), again: Some(shelf::later()) }),
+            },
+        }
+    }
+
+    /// Something has changed: there may be what there was not before.
+    pub(super) fn disturb(&mut self) {
+        (self.fruitless, self.disturbed) = (false, true);
+    }
+
+    /// Gives up the load that runs, and waits until it is gone.
+    pub(super) async fn abandon(&mut self) {
+        self.running.shutdown().await;
     }
 
     /// Tells whether one runs, or has brought what was not taken in yet.
@@ -62,7 +79,12 @@ impl Runner {
         if self.loads.not_before.is_some() {
             return self.loads.not_before;
         }
+        if due && self.loads.fruitless {
+            // It was not due yet when it was looked.
+            return Some(Instant::now());
+        }
         if (due || view.backlog) && !self.loads.fruitless {
+            self.loads.disturbed = false;
             let (shelf, limit) = (
                 self.shelf.clone(),
                 if room == 1 || self.congestion.is_mindful() { 1 } else { LOAD_CHUNKS },
@@ -78,7 +100,7 @@ impl Runner {
 
     /// Takes in what was loaded.
     pub(super) fn loaded(&mut self, taken: Taken) {
-        self.loads.fruitless = taken.parcels.is_empty();
+        self.loads.fruitless = taken.parcels.is_empty() && !self.loads.disturbed;
         self.loads.not_before = taken.again;
         self.drained.extend(taken.parcels);
     }

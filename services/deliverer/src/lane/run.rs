@@ -71,6 +71,7 @@ pub(crate) async fn run(lane: Arc<Lane>, tenure: Arc<Tenure>, state: breaker::St
     // Cancelled, the runner is dropped with all it holds, which parks it. Pinned here, the work has its room once, not in each
     // future around it: there are thousands of lanes.
     hurry.run_until_cancelled(std::pin::pin!(runner.work())).await;
+    runner.loads.abandon().await;
     runner.lane.close();
 }
 
@@ -152,7 +153,7 @@ impl Runner {
                 () = self.tenure.stopping.cancelled(), if !stopping => Changed::Other,
                 () = sleep_until(next) => Changed::Other,
             };
-            self.loads.fruitless = false;
+            self.loads.disturb();
             match changed {
                 Changed::Request(first) => self.finish_all(first),
                 Changed::Lane => idle_since = Instant::now(),

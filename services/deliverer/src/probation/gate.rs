@@ -103,11 +103,13 @@ impl Gate {
 impl State {
     fn admits(&self, course: Course) -> bool {
         let [many, _] = self.left;
+        // While something is held back nothing else is tried: by the death that this causes, the other would be acquitted.
         !self.alone
+            && self.quiet == 0
             && match course {
                 Course::Together | Course::Many => self.in_hand < MANY,
                 Course::Few => self.in_hand < FEW && many == 0,
-                Course::Alone | Course::Quarantine => self.is_idle() && self.quiet == 0,
+                Course::Alone | Course::Quarantine => self.is_idle(),
             }
     }
 
