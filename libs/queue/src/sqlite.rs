@@ -128,6 +128,12 @@ impl SqliteQueue {
         })
     }
 
+    /// Waits until the queue is dropped, and all that was asked of it before is on disk or refused.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut appended = self.appended.clone();
+        async move { while appended.changed().await.is_ok() {} }
+    }
+
     /// Has the writer do a job; returns when it is on disk.
     async fn ask<W, T>(
         &self,
