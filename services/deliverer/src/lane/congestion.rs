@@ -66,14 +66,25 @@ impl Congestion {
         self.fresh_at.is_some_and(|at| at.elapsed() < MINDFUL)
     }
 
-    /// Tells whether the backlog, with so many requests `open`, may have one more.
-    pub(super) fn admits(&self, open: usize) -> bool {
+    /// Requests of the backlog that there may be at once, of `most`.
+    pub(super) fn limit(&self, most: usize) -> usize {
         let limit = match self.alone {
-            Some((alone, _)) if alone >= UNHURRIED => return true,
+            Some((alone, _)) if alone >= UNHURRIED => return most,
             None if self.last >= UNHURRIED => SLOW,
             _ => self.limit,
         };
-        !self.is_mindful() || float(open) + 1.0 <= limit
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "never less than 1, and no more than requests there are"
+        )]
+        let limit = limit as usize;
+        if self.is_mindful() { limit.min(most) } else { most }
+    }
+
+    /// Tells whether the backlog, with so many requests `open`, may have one more.
+    pub(super) fn admits(&self, open: usize) -> bool {
+        open < self.limit(usize::MAX)
     }
 
     /// A request delivered events, of the backlog or not, in `took`.

@@ -27,11 +27,22 @@ impl Runner {
         let linger = self.tenure.cx.delivery.linger;
         self.lane.park_stale(linger);
         self.return_stale(linger * 2);
-        // What a sink with a rate limit cannot take soon is not loaded only to be parked again.
-        let room = if self.pace.is_limited() { 1 } else { self.pace.requests() * 2 };
+        let room = self.room_for_parked(&spec);
         let due = self.load(room);
         let next = self.start_all(&spec);
         due.into_iter().chain(next).chain(self.stale_at()).min()
+    }
+
+    /// How many events of parked chunks may wait before no more are loaded: what for two rounds of requests is enough. What the
+    /// sink cannot take soon is not loaded only to be parked again.
+    fn room_for_parked(&self, spec: &SinkSpec) -> usize {
+        if self.pace.is_limited() {
+            return 1;
+        }
+        let limits = self.tenure.cx.drivers.of(spec.configuration.sink_type()).limits(spec);
+        let requests = self.pace.requests();
+        let held_back = self.congestion.limit(requests) * 2;
+        held_back.saturating_mul(limits.events).min(requests * 2)
     }
 
     /// The sink asked for a pause: sends nothing until it is over.

@@ -1,8 +1,8 @@
-//! What is bounded: bytes of a settlement, the places that probes need.
+//! What is bounded: bytes of a settlement, the places that probes need, how much is read of a backlog that waits.
 
-use std::time::Duration;
+use std::{sync::Mutex, time::Duration};
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     sinks::Answer,
@@ -49,5 +49,38 @@ async fn a_probe_gets_a_place_though_others_want_all_of_them() {
     let arrived = |w: &World| w.sinks.delivered(sid(3)).len() == 50;
     world.until("it is back, beside those that are busy", 60 * SECOND, arrived).await;
     assert!(world.backlog(1).is_some() || world.backlog(2).is_some(), "they are busy still");
+    deliverer.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_backlog_that_makes_way_for_fresh_events_no_more_is_read_than_is_sent_soon() {
+    const CHUNKS: usize = 60;
+    let mut paused = sink(1);
+    paused.paused = true;
+    let world = World::with([paused]);
+    let deliverer = world.start().await;
+    for n in 0..CHUNKS {
+        world.publish(ids(&format!("parked{n}"), 5), &[1]).await;
+        let parked =
+            |w: &World| w.backlog(1).is_some_and(|state| state.events == 5 * (n as u64 + 1));
+        world.until("it is parked", 5 * SECOND, parked).await;
+    }
+    // It works off one request after the other, so that more at once only wait.
+    let free_at = Mutex::new(Instant::now());
+    world.sinks.answer(sid(1), move |_| {
+        let mut free_at = free_at.lock().unwrap();
+        *free_at = (*free_at).max(Instant::now()) + Duration::from_millis(300);
+        Answer::status(200).after(*free_at - Instant::now())
+    });
+    world.configure(sink(1));
+    let before = world.queue.state().unparked;
+    let mut fresh = 0;
+    while world.backlog(1).is_some() {
+        world.publish(ids(&format!("fresh{fresh}"), 1), &[1]).await;
+        (fresh, _) = (fresh + 1, sleep(2 * SECOND).await);
+        assert!(fresh < 200, "the backlog is not drained");
+    }
+    let read = world.queue.state().unparked - before;
+    assert!(read < CHUNKS * 3 / 2, "{read} chunks were read of {CHUNKS}");
     deliverer.stop().await;
 }

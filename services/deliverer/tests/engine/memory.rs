@@ -251,7 +251,7 @@ impl Queue for MemoryQueue {
         class: Class,
         query: ParkedQuery<'_>,
     ) -> Result<Vec<ParkedChunk>> {
-        let state = self.state();
+        let mut state = self.state();
         let now = self.now_ms(&state);
         let set = state.parked.get(&(partition.0, sink, class == Class::Delayed));
         let chunks = set.into_iter().flatten();
@@ -263,7 +263,9 @@ impl Queue for MemoryQueue {
             at: *at,
             chunk: (kept.expires_ms > now).then(|| kept.chunk.clone()),
         };
-        Ok(wanted.map(given).collect())
+        let given: Vec<_> = wanted.map(given).collect();
+        state.unparked += given.len();
+        Ok(given)
     }
 
     async fn first_parked(

@@ -50,6 +50,8 @@ pub(crate) struct State {
     pub(crate) takeovers: BTreeMap<u16, u32>,
     /// Most bytes that one settlement parked.
     pub(crate) largest_park: usize,
+    /// How often parked chunks were read.
+    pub(crate) unparked: usize,
     /// Requests that were reported.
     pub(crate) attempts: usize,
 }
