@@ -19,7 +19,8 @@ const UNHURRIED: Duration = Duration::from_secs(1);
 /// Requests that there may be of a sink that answers as slowly, before it is known whether it is the sink or their number.
 const SLOW: f64 = 16.0;
 /// How long one request takes alone is found out anew after so long, or after so many times as long as it takes: a sink may
-/// have become slower (BBR, which does the same, takes 10 s; and this costs the first few rounds).
+/// have become slower. One is to be alone for that; then the limit is half of what it was, which is likely to be right still. (BBR,
+/// which takes 10 s too, goes on with all of it; but this sink may have become slower, and fresh events wait behind what is open.)
 const LEARNT_FOR: (Duration, u32) = (Duration::from_secs(10), 100);
 /// Requests that take so many times as long as one alone wait for each other: the wait is then as long as the work.
 const SLOWER: u32 = 2;
@@ -30,6 +31,8 @@ const DECREASE: f64 = 0.9;
 #[derive(Debug)]
 pub(super) struct Congestion {
     limit: f64,
+    /// The limit when it was last begun to find out how long a request takes alone.
+    before: f64,
     /// The limit doubles with each round, until the first request that waited for others.
     doubles: bool,
     fresh_at: Option<Instant>,
@@ -47,6 +50,7 @@ impl Congestion {
     pub(super) fn new() -> Self {
         Self {
             limit: 1.0,
+            before: 1.0,
             doubles: true,
             fresh_at: None,
             last: Duration::ZERO,
@@ -108,10 +112,7 @@ impl Congestion {
             // One that was lucky, or not, does not stand for all.
             Some((time, at)) if was_alone => Some(((time * 3 + took) / 4, at)),
             Some(known) => Some(known),
-            None => {
-                (self.limit, self.doubles) = (1.0, true);
-                was_alone.then(|| (took, Instant::now()))
-            }
+            None => self.learn_anew(was_alone.then_some(took)),
         };
         let (Some(_), Some((alone, _))) = (known, self.alone) else { return };
         if took > alone * SLOWER {
@@ -122,6 +123,18 @@ impl Congestion {
             self.limit =
                 (self.limit + more).min(float(most).min(self.makes_within(alone))).max(1.0);
         }
+    }
+
+    /// Has one request be alone, or goes on from how long that took.
+    fn learn_anew(&mut self, alone: Option<Duration>) -> Option<(Duration, Instant)> {
+        if self.limit > 1.0 {
+            self.before = self.limit;
+        }
+        (self.limit, self.doubles) = (1.0, true);
+        let took = alone?;
+        self.limit = (self.before / 2.0).min(self.makes_within(took)).max(1.0);
+        self.before = 1.0;
+        Some((took, Instant::now()))
     }
 
     /// Requests that one thread makes in the time that one takes.
@@ -146,14 +159,20 @@ mod tests {
     async fn settled(congestion: &mut Congestion, at_once: u32, took: Duration) -> usize {
         let mut open = 0;
         for _ in 0..1_000 {
-            congestion.saw_fresh();
-            open = (0..64).find(|open| !congestion.admits(*open)).unwrap_or(64);
-            let rounds = u32::try_from(open).expect("few").div_ceil(at_once);
-            tokio::time::advance(took * rounds).await;
-            for others in (0..open).rev() {
-                congestion.heard(took * rounds);
-                congestion.answered(took * rounds, others, 64);
-            }
+            open = round(congestion, at_once, took).await;
+        }
+        open
+    }
+
+    /// One round at such a sink; tells how many there were at once.
+    async fn round(congestion: &mut Congestion, at_once: u32, took: Duration) -> usize {
+        congestion.saw_fresh();
+        let open = (0..64).find(|open| !congestion.admits(*open)).unwrap_or(64);
+        let rounds = u32::try_from(open).expect("few").div_ceil(at_once);
+        tokio::time::advance(took * rounds).await;
+        for others in (0..open).rev() {
+            congestion.heard(took * rounds);
+            congestion.answered(took * rounds, others, 64);
         }
         open
     }
@@ -167,6 +186,18 @@ mod tests {
         assert_eq!(far, 64, "a sink that takes all there are is given all");
         let worse = settled(&mut congestion, 4, Duration::from_millis(300)).await;
         assert!((2..=12).contains(&worse), "{worse} at the same, when it takes four");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn goes_on_with_half_as_many_once_it_knows_anew_how_long_one_takes_alone() {
+        let (mut congestion, took) = (Congestion::new(), Duration::from_millis(80));
+        assert_eq!(settled(&mut congestion, 1_000, took).await, 64);
+        tokio::time::advance(LEARNT_FOR.0).await;
+        let mut rounds = Vec::new();
+        for _ in 0..5 {
+            rounds.push(round(&mut congestion, 1_000, took).await);
+        }
+        assert_eq!(rounds, [64, 1, 32, 64, 64]);
     }
 
     #[tokio::test(start_paused = true)]
