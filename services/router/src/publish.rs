@@ -1,37 +1,28 @@
 //! A publish: opened by its headers, gathered event by event, written, and rolled up into a result for each event.
 
-use std::{
-    borrow::Cow,
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::http::HeaderMap;
 use futures::future::join_all;
-use millrace_domain::{
-    AccountSid, ConfigVersion, Mark, Partition, Refusal, RefusalCode, Timestamp,
-    event::{ACCOUNT_EXTENSION, CloudEvent},
-};
-use millrace_proto::internal::ChunkEvent;
-use millrace_runtime::{
-    clock,
-    telemetry::traces::{self, Span},
-};
+use millrace_domain::{ConfigVersion, Partition, Refusal, Timestamp};
+use millrace_runtime::{clock, telemetry::traces::Span};
 use millrace_watch::{Configuration, Watch};
-use uuid::Uuid;
 
 use crate::{
     auth::{self, Caller},
     intake::Charge,
-    metrics,
     room::Room,
-    route::{Origin, Routed, Unrouted, is_traceparent},
+    route::{Origin, is_traceparent},
     status::Problem,
     trace,
-    validate::{Compiled, Validators, Wanted},
+    validate::Validators,
     writer::{Exceptions, Parcel, Unwritten, Writers},
 };
+
+mod batch;
+
+pub(crate) use self::batch::Batch;
+use self::batch::Gathered;
 
 /// Most events of a publish.
 pub(crate) const EVENTS_MAX: usize = 10_000;
@@ -185,7 +176,7 @@ impl Publisher {
 
     /// Writes what was gathered, and tells what became of each event, in order.
     pub(crate) async fn publish(&self, mut batch: Batch<'_>, charge: Charge) -> Vec<PublishResult> {
-        if !batch.put_off.is_empty() {
+        if batch.is_behind() {
             Box::pin(batch.catch_up()).await;
         }
         // Spans of single events end when what became of them is known.
@@ -234,218 +225,14 @@ impl Publisher {
         account_field: &'static str,
         deduplicate: bool,
     ) -> Batch<'a> {
-        Batch {
-            origin: Origin {
-                configuration: &opened.configuration,
-                validators: &self.validators,
-                caller: opened.caller,
-                account_field,
-                traceparent: &opened.traceparent,
-                now: &opened.now,
-            },
-            partitions: self.partitions,
-            full: self.room.full_accounts(),
-            deduplicate,
-            results: Vec::new(),
-            parcels: Vec::new(),
-            twice: HashMap::new(),
-            put_off: Vec::new(),
-            spans: Vec::new(),
-        }
-    }
-}
-
-/// The events of a request as they are checked and routed.
-#[derive(Debug)]
-pub(crate) struct Batch<'a> {
-    origin: Origin<'a>,
-    partitions: u16,
-    full: Arc<HashSet<AccountSid>>,
-    deduplicate: bool,
-    results: Vec<PublishResult>,
-    parcels: Vec<Gathered>,
-    /// Results of events that are written twice, to the homes of an account and of its parent, and how many of the writes
-    /// said that the event was known.
-    twice: HashMap<usize, u8>,
-    /// What comes from the first event on whose document is not compiled: so all stay in order.
-    put_off: Vec<PutOff>,
-    /// Those of events that are of traces of their own.
-    spans: Vec<Span>,
-}
-
-/// What was put off.
-#[derive(Debug)]
-enum PutOff {
-    /// An event that has an id, and what is known of it.
-    Event { event: Box<CloudEvent<'static>>, of: Of, waits_for: Option<Wanted> },
-    /// The refusal of what is no event.
-    Refusal(String, Refusal),
-}
-
-/// What is known of an event beside itself.
-#[derive(Debug)]
-struct Of {
-    /// The id that it was given by its producer; empty: none.
-    given: String,
-    /// Whose it says it is.
-    account: Option<String>,
-}
-
-/// The events of one partition, and which results are theirs.
-#[derive(Debug)]
-struct Gathered {
-    partition: Partition,
-    events: Vec<(ChunkEvent, Option<Mark>)>,
-    places: Vec<usize>,
-}
-
-impl Batch<'_> {
-    /// Takes an event. `account` is whose it says it is, where that is not an extension attribute.
-    pub(crate) fn add(&mut self, mut event: CloudEvent<'_>, account: Option<&str>) {
-        let given = event.id.to_string();
-        let extension = event.take_extension(ACCOUNT_EXTENSION);
-        let named = match (account, &extension) {
-            (Some(account), _) => Some(account),
-            // What is no JSON string is no SID either, and refused as such.
-            (None, Some(json)) => Some(json.trim_matches('"')),
-            (None, None) => None,
+        let origin = Origin {
+            configuration: &opened.configuration,
+            validators: &self.validators,
+            caller: opened.caller,
+            account_field,
+            traceparent: &opened.traceparent,
+            now: &opened.now,
         };
-        if event.id.is_empty() {
-            event.id = Cow::Owned(format!("EZ{:032x}", Uuid::now_v7().as_u128()));
-        }
-        if self.put_off.is_empty() {
-            self.route(event, &given, named, None);
-        } else {
-            self.put_off(event, &given, named, None);
-        }
+        Batch::new(origin, self.partitions, self.room.full_accounts(), deduplicate)
     }
-
-    /// Routes what was put off, in order, each once its document is compiled.
-    async fn catch_up(&mut self) {
-        for put_off in std::mem::take(&mut self.put_off) {
-            match put_off {
-                PutOff::Refusal(id, refusal) => self.reject(id, refusal),
-                PutOff::Event { event, of, waits_for } => {
-                    self.route_later(*event, &of, waits_for).await;
-                }
-            }
-        }
-    }
-
-    async fn route_later(
-        &mut self,
-        event: CloudEvent<'static>,
-        Of { given, account }: &Of,
-        waits_for: Option<Wanted>,
-    ) {
-        let account = account.as_deref();
-        let (event, wanted) = match waits_for {
-            Some(wanted) => (event, wanted),
-            None => {
-                self.route(event, given, account, None);
-                match self.put_off.pop() {
-                    // Of a version that none before it is of.
-                    Some(PutOff::Event { event, waits_for: Some(wanted), .. }) => (*event, wanted),
-                    _ => return,
-                }
-            }
-        };
-        let compiled = self.origin.validators.compile(wanted).await;
-        self.route(event, given, account, Some(&compiled));
-    }
-
-    fn put_off(
-        &mut self,
-        event: CloudEvent<'_>,
-        given: &str,
-        account: Option<&str>,
-        waits_for: Option<Wanted>,
-    ) {
-        let event = Box::new(event.into_owned());
-        let of = Of { given: given.to_owned(), account: account.map(str::to_owned) };
-        self.put_off.push(PutOff::Event { event, of, waits_for });
-    }
-
-    /// Routes an event that has an id; puts it off, if its document is to be compiled first.
-    fn route(
-        &mut self,
-        event: CloudEvent<'_>,
-        given: &str,
-        named: Option<&str>,
-        compiled: Option<&Arc<Compiled>>,
-    ) {
-        let id = event.id.to_string();
-        match self.origin.route(event, named, compiled) {
-            Ok(routed) if self.is_full(&routed) => {
-                self.reject(id, full(self.origin.account_field, routed.account));
-            }
-            Ok(routed) => self.take(routed, id, given),
-            Err(Unrouted::Refused(refusal)) => self.reject(given.to_owned(), refusal),
-            Err(Unrouted::Waits(event, wanted)) => self.put_off(*event, given, named, Some(wanted)),
-        }
-    }
-
-    fn take(&mut self, mut routed: Routed, id: String, given: &str) {
-        if traces::are_on() {
-            self.spans.extend(trace::of_event(&mut routed, self.origin.traceparent));
-        }
-        let Routed { account, sinks, event, rolled_up } = routed;
-        // An id of ours is new.
-        let marks = self.deduplicate && !given.is_empty();
-        if event.is_some() && rolled_up.is_some() {
-            self.twice.insert(self.results.len(), 0);
-        }
-        if let Some(event) = event {
-            let home = Partition::home_of(account, self.partitions);
-            self.gather(home, (event, marks.then(|| Mark::of(account, given))));
-        }
-        if let Some((parent, event)) = rolled_up {
-            let home = Partition::home_of(parent, self.partitions);
-            let mark = marks.then(|| Mark::rolled_up(parent, account, given));
-            self.gather(home, (event, mark));
-        }
-        self.results.push(PublishResult { id, outcome: Outcome::Accepted { sinks } });
-    }
-
-    fn reject(&mut self, id: String, refusal: Refusal) {
-        self.results.push(PublishResult::rejected(id, refusal));
-    }
-
-    /// Whether one of the accounts whose sinks get the event has as much waiting as it may.
-    fn is_full(&self, routed: &Routed) -> bool {
-        let own = routed.event.as_ref().map(|_| routed.account);
-        let parent = routed.rolled_up.as_ref().map(|(parent, _)| *parent);
-        own.into_iter().chain(parent).any(|account| self.full.contains(&account))
-    }
-
-    /// Takes the refusal of what is no event.
-    pub(crate) fn refuse(&mut self, id: String, refusal: Refusal) {
-        if self.put_off.is_empty() {
-            self.reject(id, refusal);
-        } else {
-            self.put_off.push(PutOff::Refusal(id, refusal));
-        }
-    }
-
-    fn gather(&mut self, partition: Partition, event: (ChunkEvent, Option<Mark>)) {
-        let place = self.results.len();
-        match self.parcels.iter_mut().find(|parcel| parcel.partition == partition) {
-            Some(parcel) => {
-                parcel.events.push(event);
-                parcel.places.push(place);
-            }
-            None => {
-                self.parcels.push(Gathered { partition, events: vec![event], places: vec![place] })
-            }
-        }
-    }
-}
-
-/// The refusal of an event whose account has as much waiting as it may.
-fn full(field: &str, account: AccountSid) -> Refusal {
-    metrics::account_full();
-    let message = format!(
-        "as many events of account {account} wait for sinks as may: mend or delete the sinks that do not take theirs, and publish the event again later, with the same id"
-    );
-    Refusal { code: RefusalCode::ResourceExhausted, field: field.to_owned(), message }
 }
