@@ -176,9 +176,7 @@ impl Publisher {
 
     /// Writes what was gathered, and tells what became of each event, in order.
     pub(crate) async fn publish(&self, mut batch: Batch<'_>, charge: Charge) -> Vec<PublishResult> {
-        if batch.is_behind() {
-            Box::pin(batch.catch_up()).await;
-        }
+        batch.catch_up().await;
         // Spans of single events end when what became of them is known.
         let Batch { mut results, parcels, origin, mut twice, spans: _spans, .. } = batch;
         let config_seq = origin.configuration.version().seq;

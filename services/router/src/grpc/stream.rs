@@ -1,5 +1,8 @@
 //! `PublishStream`: batch after batch on one stream, each answered by its number when it is done, in any order.
 //!
+//! Batches are handed to the writers in the order in which they came: those behind one whose schema is compiled wait with it. (The
+//! writers keep apart what is deduplicated.)
+//!
 //! Up to [`IN_WORK_MAX`] batches of a stream are in work at once; then it is not read on, and flow control holds its client
 //! up. A client that does not read its answers is held up the same way, and given up after [`UNREAD_TIMEOUT`]: what was
 //! handed to the writers is written all the same. Of a batch's bytes, as many as its answer has are paid for until that is sent.
@@ -11,7 +14,7 @@ use millrace_proto::v1::{PublishStreamRequest, PublishStreamResponse};
 use millrace_runtime::{CancellationToken, Tasks};
 use prost::Message;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
     time::{Instant, sleep_until},
 };
 use tonic::{Request, Status, Streaming};
@@ -48,7 +51,8 @@ pub(super) async fn open(
     let charge = request.extensions().get::<Charge>().cloned().unwrap_or_default();
     let (answers, told) = mpsc::channel(1);
     let (ended, end) = oneshot::channel();
-    let batches = Batches { publisher: Arc::clone(publisher), credentials, charge };
+    let (publisher, turn) = (Arc::clone(publisher), Semaphore::new(1));
+    let batches = Batches { publisher, credentials, charge, turn };
     let incoming = request.into_inner();
     tasks.spawn("publish-stream", |stopping| async move {
         metrics::streams(1.0);
@@ -75,6 +79,8 @@ struct Batches {
     credentials: Credentials,
     /// What has been read of the stream and is not a batch yet.
     charge: Charge,
+    /// Of one permit, which goes from batch to batch in their order: whose it is, is routed.
+    turn: Semaphore,
 }
 
 impl Batches {
@@ -164,6 +170,7 @@ impl Batches {
         request: &PublishStreamRequest,
         charge: Charge,
     ) -> Result<Vec<PublishResult>, Problem> {
+        let turn = self.turn.acquire().await.expect("is never closed");
         let mut opened = self.publisher.authorize(&self.credentials)?;
         self.publisher.check_room()?;
         check_limits(request.events.len(), request)?;
@@ -172,6 +179,9 @@ impl Batches {
         let traced = opened.enter();
         request.events.iter().for_each(|event| add(&mut batch, event));
         drop(traced);
+        batch.catch_up().await;
+        // Nothing is waited for between this and the hand-over to the writers: the next batch comes behind.
+        drop(turn);
         let results = self.publisher.publish(batch, charge).await;
         trace::tell(opened.span(), &results);
         Ok(results)

@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use futures::StreamExt;
-use millrace_proto::v1::{PublishStreamRequest, PublishStreamResponse};
+use millrace_proto::{
+    internal::{ConfigSchemaVersion, Resource, resource::Resource as Kind},
+    v1::{PublishStreamRequest, PublishStreamResponse},
+};
+use millrace_watch::Configuration;
 use tokio::sync::mpsc;
 use tonic::Streaming;
 
@@ -99,6 +103,44 @@ async fn a_batch_does_not_wait_for_the_one_before() {
     let mut rest = [open.answer().await.0, open.answer().await.0];
     rest.sort_unstable();
     assert_eq!(rest, [1, 2]);
+}
+
+/// The configuration of the fixture with a version 3 of `Checked`, which takes long to compile.
+fn with_a_slow_schema() -> Configuration {
+    let patterns: serde_json::Map<_, _> = (0..20)
+        .map(|n| (format!("p{n}"), json!({"pattern": format!("^[\\p{{L}}{n}]{{1,2}}$")})))
+        .collect();
+    let document = json!({"properties": patterns}).to_string();
+    let version = ConfigSchemaVersion {
+        schema_id: "Checked".to_owned(),
+        version: 3,
+        dataschema: "https://s/Checked/3".to_owned(),
+        document: document.clone(),
+        schema: document,
+        ..ConfigSchemaVersion::default()
+    };
+    let mut configuration = fixture::configuration();
+    let version = Resource { resource: Some(Kind::SchemaVersion(version)) };
+    configuration.apply(vec![version], &[]);
+    configuration
+}
+
+#[tokio::test]
+async fn batches_are_queued_in_their_order_while_a_schema_is_compiled() {
+    let watch = Watch::fixed(with_a_slow_schema());
+    let router = Fixture::on(Fickle::open(8).await, watch, |_| {}).await;
+    let mut open = Open::at(&router, &own()).await.expect("open");
+    let checked = Event { r#type: "com.example.checked".to_owned(), ..paid("checked") };
+    open.send(0, vec![paid("0"), checked, paid("1")]).await;
+    for batch in 1..10 {
+        open.send(batch, vec![paid(&(batch + 1).to_string())]).await;
+    }
+    for _ in 0..10 {
+        let (batch, words) = open.answer().await;
+        assert!(words.iter().all(|word| *word == "accepted"), "{batch}: {words:?}");
+    }
+    let expected: Vec<String> = (0..=10).map(|n| n.to_string()).collect();
+    assert_eq!(router.queue.ids().await.concat(), expected);
 }
 
 #[tokio::test]

@@ -25,13 +25,14 @@ pub(super) struct Of {
 }
 
 impl Batch<'_> {
-    /// Whether anything was put off.
-    pub(crate) fn is_behind(&self) -> bool {
-        !self.put_off.is_empty()
+    /// Routes what was put off, in order, each once its document is compiled; mostly there is nothing.
+    pub(crate) async fn catch_up(&mut self) {
+        if !self.put_off.is_empty() {
+            Box::pin(self.route_put_off()).await;
+        }
     }
 
-    /// Routes what was put off, in order, each once its document is compiled.
-    pub(crate) async fn catch_up(&mut self) {
+    async fn route_put_off(&mut self) {
         for put_off in std::mem::take(&mut self.put_off) {
             match put_off {
                 PutOff::Refusal(id, refusal) => self.reject(id, refusal),
