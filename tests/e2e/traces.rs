@@ -1,17 +1,24 @@
 //! An event is one trace, from its producer through the queue to its receiver; without a collector it arrives all the same.
 
-use millrace_proto::v1::Event;
+use millrace_proto::{
+    internal::{WatchRequest, config_service_client::ConfigServiceClient},
+    v1::{
+        Event, ListSinksRequest, PublishRequest, publish_service_client::PublishServiceClient,
+        sink_service_client::SinkServiceClient,
+    },
+};
 use millrace_testkit::{
     eventually,
     receiver::{Answer, Receiver},
     tls,
 };
 use millrace_tests::{
-    Kind, Mode, Options, Stack, TYPE, cloud_event,
+    Kind, Mode, Options, Rest, Stack, TYPE, authorized, channel, cloud_event,
     collector::{Collector, Received},
     event,
 };
 use opentelemetry_proto::tonic::trace::v1::{span::SpanKind, status::StatusCode};
+use tonic::{Code, Request};
 
 use crate::arrivals::{exactly, ids};
 
@@ -227,6 +234,67 @@ async fn a_request_to_control_plane_is_part_of_its_callers_trace_and_names_nothi
     assert_eq!(status, Some(StatusCode::Unset), "what a caller did wrong is no failure");
     assert!(!format!("{fetched:?}").contains("DG0000"), "{fetched:?}");
     assert!(collector.of_trace(&trace(11)).is_empty(), "its caller records nothing");
+}
+
+/// A request whose caller records its trace.
+fn recorded<T>(mut request: Request<T>, number: u8) -> Request<T> {
+    let value = traceparent(number, "01").parse().expect("ASCII");
+    request.metadata_mut().insert("traceparent", value);
+    request
+}
+
+#[tokio::test]
+async fn who_has_no_credentials_has_nothing_recorded() {
+    let collector = Collector::start().await;
+    let stack = with_collector(collector.url()).await;
+    let wrong = Some("Basic QUMxOng=");
+    let rest = |kind: Kind, authorization: Option<&str>| {
+        let caller = Rest::new(&stack.url(kind), authorization);
+        caller.with_header("traceparent", &traceparent(20, "01"))
+    };
+    for authorization in [None, wrong] {
+        for path in ["/v1/Sinks", "/2010-04-01/Accounts.json"] {
+            let refused = rest(Kind::ControlPlane, authorization).get(path).await;
+            assert_eq!(refused.status, 401, "{path}: {refused:?}");
+        }
+        let refused = rest(Kind::Router(0), authorization).post("/v1/Events", &[]).await;
+        assert_eq!(refused.status, 401, "{refused:?}");
+    }
+    let raw = "/v1/Schemas/Messaging.MessageStatus/Versions/9/Raw";
+    for (path, status) in [("/openapi.json", 200), (raw, 404), ("/v1/Nothing", 404)] {
+        let answer = rest(Kind::ControlPlane, None).get(path).await;
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+    }
+    assert_eq!(rest(Kind::ControlPlane, None).delete("/v1/Sinks").await.status, 405);
+
+    let control_plane = channel(&stack.url(Kind::ControlPlane));
+    let mut sinks = SinkServiceClient::new(control_plane.clone());
+    let refused = sinks.list_sinks(recorded(Request::new(ListSinksRequest::default()), 20)).await;
+    assert_eq!(refused.expect_err("nobody").code(), Code::Unauthenticated);
+    let mut configuration = ConfigServiceClient::new(control_plane);
+    let refused = configuration.watch(recorded(Request::new(WatchRequest::default()), 20)).await;
+    assert_eq!(refused.expect_err("nobody").code(), Code::Unauthenticated);
+    let mut router = PublishServiceClient::new(channel(&stack.url(Kind::Router(0))));
+    let refused = router.publish(recorded(Request::new(PublishRequest::default()), 20)).await;
+    assert_eq!(refused.expect_err("nobody").code(), Code::Unauthenticated);
+
+    // Spans of a process are exported in their order: were there any of those before, they would be there now.
+    let known = stack.identity.basic();
+    let rest = stack.rest().with_header("traceparent", &traceparent(21, "01"));
+    assert_eq!(rest.get("/v1/Sinks").await.status, 200);
+    let asked = recorded(authorized(ListSinksRequest::default(), &known), 22);
+    sinks.list_sinks(asked).await.expect("a known caller");
+    let publish = PublishRequest { events: vec![event("1")], ..PublishRequest::default() };
+    router.publish(recorded(authorized(publish, &known), 23)).await.expect("a known caller");
+    for (number, name) in [
+        (21, "GET /v1/Sinks"),
+        (22, "millrace.v1.SinkService/ListSinks"),
+        (23, "millrace.v1.PublishService/Publish"),
+    ] {
+        let span = spans(&collector, &trace(number), 1).await.remove(0);
+        assert_eq!((span.parent().as_str(), &*span.span.name), (PARENT, name));
+    }
+    assert_eq!(collector.all().len(), 3, "{:#?}", collector.all());
 }
 
 /// Processes that trust a certificate to vouch for the collector.

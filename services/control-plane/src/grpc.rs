@@ -5,7 +5,7 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::State,
-    middleware::{Next, from_fn_with_state},
+    middleware::{Next, from_fn, from_fn_with_state},
 };
 use millrace_domain::{AccountSid, ConfigVersion};
 use millrace_proto::{
@@ -30,6 +30,7 @@ use crate::{
     operations::{self, Takes},
     paging::{self, SIZE_DEFAULT, SIZE_MAX, Scope},
     status::{Failure, code, unavailable},
+    trace::traced,
     watch::Watch,
 };
 
@@ -80,6 +81,7 @@ pub(crate) fn routes(app: &Arc<App>, watch: Watch) -> Router {
         .add_service(ConfigServiceServer::new(watch))
         .into_axum_router()
         .reset_fallback()
+        .layer(from_fn(traced))
         .layer(from_fn_with_state(Arc::clone(app), authorize))
 }
 

@@ -223,7 +223,7 @@ pub async fn build(
         store,
     });
     let routes = grpc::routes(&app, watch).merge(rest::routes(app));
-    let routes = routes.layer(from_fn(attribution::attributed)).layer(from_fn(trace::traced));
+    let routes = routes.layer(from_fn(attribution::attributed));
     Ok(Service { routes, grpc_services: &grpc::SERVICES })
 }
 

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::{
     App,
     status::{Failure, Kind, code, unavailable},
+    trace::traced,
 };
 
 mod accounts;
@@ -39,7 +40,8 @@ mod subscribed_events;
 mod subscriptions;
 mod types;
 
-/// Longest a request may take, its body (10 s at most) included.
+/// Longest an operation may take, the body of its request (10 s at most) included; before it, as long at most it is looked up
+/// who asks.
 const DEADLINE: Duration = Duration::from_secs(15);
 
 /// The routes under `/v1`, without a fallback: other services may share the port.
@@ -88,8 +90,13 @@ pub(crate) fn routes(app: Arc<App>) -> Router {
             method_not_allowed(&method, uri.path())
         });
     let authorize = from_fn_with_state(Arc::clone(&app), request::authorize);
-    let all = resources.merge(catalog).layer(authorize).merge(documents);
-    all.layer(from_fn(within_deadline)).with_state(app)
+    resources
+        .merge(catalog)
+        .layer(from_fn(within_deadline))
+        .layer(from_fn(traced))
+        .layer(authorize)
+        .merge(documents.layer(from_fn(within_deadline)).layer(from_fn(traced)))
+        .with_state(app)
 }
 
 fn accounts() -> Router<Arc<App>> {

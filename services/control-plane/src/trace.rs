@@ -1,4 +1,7 @@
 //! The span of a request: named by its operation, never by its path, in which an account's things are named.
+//!
+//! It begins once credentials are checked: who has none cannot have us record anything, and whom we let in without asking has no
+//! say in it.
 
 use axum::{
     extract::{MatchedPath, Request},
@@ -8,9 +11,9 @@ use axum::{
 };
 use millrace_runtime::telemetry::traces::{self, Kind, Span, Start};
 
-use crate::operations;
+use crate::{auth::Caller, operations};
 
-/// Serves a request within its span, if its trace is sampled.
+/// Serves a request within its span, if its trace is sampled. Stands behind `authorize`, before the deadline.
 pub(crate) async fn traced(request: Request, next: Next) -> Response {
     let Some(span) = begin(&request) else { return next.run(request).await };
     let response = span.run(next.run(request)).await;
@@ -25,7 +28,8 @@ fn begin(request: &Request) -> Option<Span> {
         return None;
     }
     let (headers, path) = (request.headers(), request.uri().path());
-    let parent = text(headers, "traceparent");
+    let is_known = request.extensions().get::<Caller>().is_some();
+    let parent = if is_known { text(headers, "traceparent") } else { "" };
     let start = |name: String| {
         let (kind, links) = (Kind::Server, Vec::new());
         Span::begin(Start { name: name.into(), kind, parent, links })

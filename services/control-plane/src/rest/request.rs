@@ -11,13 +11,14 @@ use axum::{
 use bytes::Bytes;
 use millrace_domain::{AccountSid, KeyAccess};
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
-use super::{body, form::Fields, method_not_allowed};
+use super::{DEADLINE, body, form::Fields, method_not_allowed};
 use crate::{
     App,
     auth::Caller,
     operations::{self, Listed, Takes},
-    status::{About, Failure, Kind, code},
+    status::{About, Failure, Kind, code, unavailable},
 };
 
 /// The header by which a platform key names the account it acts for.
@@ -42,7 +43,8 @@ pub(super) async fn authorize(
         }
     };
     if takes != Takes::Nothing {
-        match caller(&app, takes, request.headers()).await {
+        let known = timeout(DEADLINE, caller(&app, takes, request.headers())).await;
+        match known.unwrap_or_else(|_| Err(unavailable())) {
             Ok(caller) => request.extensions_mut().insert(caller),
             Err(failure) => return failure.into_response(),
         };
