@@ -77,11 +77,12 @@ async fn is_parked(stack: &mut Stack, load: &Load) {
     }
 }
 
-/// Waits until a sink that is well again got something.
+/// Waits until a sink that is well again gets something.
 async fn arrives(receiver: &Receiver, path: &str) {
+    let had = millrace_tests::arrivals::at(receiver, path).len();
     receiver.answer(path, Answer::ok());
     eventually(&format!("{path} gets what waited for it"), || async {
-        (!millrace_tests::arrivals::at(receiver, path).is_empty()).then_some(())
+        (millrace_tests::arrivals::at(receiver, path).len() > had).then_some(())
     })
     .await;
 }
@@ -99,14 +100,14 @@ async fn an_upgrade_under_load_and_a_step_back_lose_nothing() {
     let mut stack = Stack::start(Mode::Servers, options).await;
     let receiver = Receiver::start().await;
     let mut accounts = stack.tenants(6, &receiver).await;
-    receiver.answer(PARKED_BY_OLD, Answer::status(503));
     let load = Load::start(stack.platform_publishers(), &accounts);
-    is_parked(&mut stack, &load).await;
 
     // Beside the old release, under load.
     stack.servers().migrate(&new, &[]).await;
     load.progress(BETWEEN).await;
     for _ in 0..scaled(1, 3) {
+        receiver.answer(PARKED_BY_OLD, Answer::status(503));
+        is_parked(&mut stack, &load).await;
         let mut roll = Roll { stack: &mut stack, load: &load };
         roll.control_planes(&new).await;
         // Old routers and deliverers take what a new control-plane tells them.
@@ -115,17 +116,20 @@ async fn an_upgrade_under_load_and_a_step_back_lose_nothing() {
         roll.deliverers(&new).await;
         arrives(&receiver, PARKED_BY_OLD).await;
 
-        // A step back: what the new release parked, the old one drains.
+        // A step back, in the reverse order: what the new release parked, the old one drains; what it wrote, the old one reads.
         receiver.answer(PARKED_BY_NEW, Answer::status(503));
         is_parked(&mut stack, &load).await;
         let mut roll = Roll { stack: &mut stack, load: &load };
         roll.deliverers(&old).await;
         roll.routers(&old).await;
+        roll.control_planes(&old).await;
+        accounts.push(roll.stack.tenant(200 + accounts.len(), &receiver).await);
         arrives(&receiver, PARKED_BY_NEW).await;
-        let mut roll = Roll { stack: &mut stack, load: &load };
-        roll.routers(&new).await;
-        roll.deliverers(&new).await;
     }
+    let mut roll = Roll { stack: &mut stack, load: &load };
+    roll.control_planes(&new).await;
+    roll.routers(&new).await;
+    roll.deliverers(&new).await;
     let late = accounts.split_off(6);
     let to_late = Load::start_from(1_000_000, stack.platform_publishers(), &late);
     to_late.progress(BETWEEN).await;
