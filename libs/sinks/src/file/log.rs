@@ -26,17 +26,30 @@ pub(super) struct Log {
     place: Place,
     options: FileOptions,
     open: Option<Open>,
+    locks: Locks,
 }
+
+/// How files are locked. Given, as not every disk does it.
+#[derive(Clone, Copy)]
+struct Locks {
+    lock: fn(&File) -> Result<(), TryLockError>,
+    unlock: fn(&File) -> io::Result<()>,
+}
+
+const LOCKS: Locks = Locks { lock: File::try_lock, unlock: File::unlock };
 
 struct Open {
     file: File,
+    locks: Locks,
+    /// We hold its lock; where the disk knows no locks, never.
+    locked: bool,
     /// Its length when it was last known to have nothing but whole lines.
     whole: Option<u64>,
 }
 
 impl Log {
     pub(super) fn new(place: Place, options: &FileOptions) -> Self {
-        Self { place, options: options.clone(), open: None }
+        Self { place, options: options.clone(), open: None, locks: LOCKS }
     }
 
     /// Appends whole lines, in this file or, where it would get too large, in a new one; on the disk when it returns.
@@ -55,9 +68,7 @@ impl Log {
         }
         open.whole = Some(bytes + length);
         // One that cannot be unlocked is closed, which unlocks it.
-        if open.file.unlock().is_ok() {
-            self.open = Some(open);
-        }
+        self.open = open.unlock().is_ok().then_some(open);
         Ok(())
     }
 
@@ -68,7 +79,7 @@ impl Log {
                 Some(open) => open,
                 None => self.begin()?,
             };
-            lock(&open.file)?;
+            open.lock()?;
             // Somebody else may have set it aside, or moved it.
             if folder.has(self.place.name(), &open.file)? {
                 let bytes = open.settle()?;
@@ -82,11 +93,39 @@ impl Log {
         let folder = self.place.reach_for_good(&self.options.root)?;
         let file = folder.open(self.place.name())?;
         folder.sync()?;
-        Ok(Open { file, whole: None })
+        Ok(Open { file, locks: self.locks, locked: false, whole: None })
     }
 }
 
 impl Open {
+    /// Waits until nobody else writes the file, but not for longer than a delivery is waited for: the thread is one of few. Where
+    /// the disk knows no locks, nobody can be waited for.
+    fn lock(&mut self) -> io::Result<()> {
+        let began = Instant::now();
+        loop {
+            match (self.locks.lock)(&self.file) {
+                Ok(()) => {
+                    self.locked = true;
+                    return Ok(());
+                }
+                Err(TryLockError::Error(error)) if knows_no_locks(&error) => return Ok(()),
+                Err(TryLockError::Error(error)) => return Err(error),
+                Err(TryLockError::WouldBlock) if began.elapsed() >= LOCKED_MAX => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::WouldBlock,
+                        "another process holds the file",
+                    ));
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCKED_PAUSE),
+            }
+        }
+    }
+
+    /// Lets others write the file. One that was not locked stays open as it is: its disk would refuse to unlock it.
+    fn unlock(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.locked) { (self.locks.unlock)(&self.file) } else { Ok(()) }
+    }
+
     /// Sees to it that the file has nothing but whole lines; gives its length.
     fn settle(&mut self) -> io::Result<u64> {
         let length = self.file.metadata()?.len();
@@ -117,26 +156,6 @@ impl Open {
             self.file.sync_data()?;
         }
         Ok(end)
-    }
-}
-
-/// Waits until nobody else writes the file, but not for longer than a delivery is waited for: the thread is one of few. Where
-/// the disk knows no locks, nobody can be waited for.
-fn lock(file: &File) -> io::Result<()> {
-    let began = Instant::now();
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(()),
-            Err(TryLockError::Error(error)) if knows_no_locks(&error) => return Ok(()),
-            Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) if began.elapsed() >= LOCKED_MAX => {
-                return Err(io::Error::new(
-                    io::ErrorKind::WouldBlock,
-                    "another process holds the file",
-                ));
-            }
-            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCKED_PAUSE),
-        }
     }
 }
 
@@ -218,6 +237,34 @@ mod tests {
         log.append(b"two\n").expect("written");
         assert_eq!(fs::read(path(root.path())).expect("text"), b"two\n");
         assert_eq!(fs::read(root.path().join("moved")).expect("text"), b"one\n");
+    }
+
+    /// As on a network disk without a lock server.
+    #[test]
+    fn a_file_stays_open_where_the_disk_knows_no_locks() {
+        fn no_locks() -> io::Error {
+            io::Error::from_raw_os_error(nix::errno::Errno::ENOLCK as i32)
+        }
+        let locks =
+            Locks { lock: |_| Err(TryLockError::Error(no_locks())), unlock: |_| Err(no_locks()) };
+        let root = tempfile::tempdir().expect("a directory");
+        let mut log = Log { locks, ..log(root.path(), 8) };
+        log.append(b"one\n").expect("written");
+        assert!(log.open.is_some(), "it is not opened again for each write");
+        log.append(b"two\n").expect("written");
+        assert_eq!(fs::read(path(root.path())).expect("text"), b"one\ntwo\n");
+        log.append(b"three\n").expect("written");
+        assert_eq!(fs::read(path(root.path())).expect("text"), b"three\n", "it was set aside");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_unlocked_is_closed_and_holds_up_nobody() {
+        let locks = Locks { unlock: |_| Err(io::Error::other("on purpose")), ..LOCKS };
+        let root = tempfile::tempdir().expect("a directory");
+        let mut stuck = Log { locks, ..log(root.path(), 1 << 30) };
+        stuck.append(b"one\n").expect("written");
+        log(root.path(), 1 << 30).append(b"two\n").expect("nobody holds it");
+        assert_eq!(fs::read(path(root.path())).expect("text"), b"one\ntwo\n");
     }
 
     #[test]
