@@ -242,6 +242,35 @@ async fn a_primary_that_hangs_holds_up_its_own_partitions_only() {
 }
 
 #[tokio::test]
+async fn a_server_that_hangs_with_what_all_are_set_up_by_holds_up_its_own_partitions_only() {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let cluster = Cluster::start(false).await.expect("a cluster");
+    for node in cluster.nodes() {
+        node.configure("cluster-require-full-coverage", "no").await.expect("configure");
+    }
+    let options = RedisOptions { response_timeout: PATIENCE, ..options(&cluster) };
+    let queue = RedisQueue::connect(options).await.expect("connect");
+    let meta = cluster.slot_of("mr:meta").await.expect("a slot");
+    let hangs = cluster.owner_of(meta).await.expect("served");
+    let mut well = Vec::new();
+    for (partition, slot) in partitions().into_iter().zip(slots(&cluster).await) {
+        if cluster.owner_of(slot).await.expect("served") != hangs {
+            well.push(partition);
+        }
+    }
+    cluster.nodes()[hangs].freeze();
+    // It is looked at every 2 s, by whoever calls then: no call waits for it as long as for an answer.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(5) {
+        let append = queue.append(well[0], Bytes::from_static(b"a"));
+        let appended = tokio::time::timeout(PATIENCE / 2, append).await;
+        appended.expect("it is held up by another's server").expect("append");
+        sleep(Duration::from_millis(50)).await;
+    }
+    cluster.nodes()[hangs].thaw();
+}
+
+#[tokio::test]
 async fn a_reader_that_goes_back_finds_what_stands_there_and_then_what_comes() {
     let cluster = Cluster::start(false).await.expect("a cluster");
     let queue = connect(&cluster).await;
