@@ -19,6 +19,7 @@ use super::*;
 use crate::fixture::{ACCOUNT, Fickle, OTHER, SUSPENDED, TRACE, VERSION, basic, event, no_answer};
 
 mod duplicates;
+mod half_sent;
 mod over_grpc;
 mod over_http;
 mod roll_up;
