@@ -40,6 +40,7 @@ impl Tenure {
             return;
         }
         let (bytes, source) = (entry.chunk.len(), Source::Ready(entry.id));
+        self.probation.opened(source.place());
         match chunk::decode(entry.chunk) {
             Ok(chunk) => {
                 let parcels = parcels_in(&chunk);
@@ -57,6 +58,7 @@ impl Tenure {
     /// Has a chunk go to quarantine.
     pub(crate) fn quarantine(&self, source: Source, why: String, share: Share) {
         let place = source.place();
+        self.probation.opened(place);
         tracing::error!(partition = self.partition.0, %place, why, "a chunk goes to quarantine");
         metrics::counter!("millrace_quarantined_chunks_total").increment(1);
         self.ledger.quarantine(source, why, share);
@@ -83,6 +85,7 @@ impl Tenure {
         parked: ParkedChunk,
         vetted: Vetted,
     ) -> Vec<Parcel> {
+        self.probation.opened(Place::Parked(sink, class, parked.id));
         let bytes = parked.chunk.as_ref().map_or(0, bytes::Bytes::len);
         let source = |events: usize| Source::Parked {
             sink,

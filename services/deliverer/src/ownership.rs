@@ -271,6 +271,13 @@ impl Owner {
     async fn end(&self, tenure: &Tenure) {
         tenure.drain(self.grace).await;
         if !tenure.aborted.is_cancelled() {
+            if let Err(error) = tenure.take_back_notes().await {
+                tracing::warn!(
+                    partition = tenure.partition.0,
+                    error = &error as &dyn std::error::Error,
+                    "cannot take back what was noted of chunks and not begun: it counts as one more death"
+                );
+            }
             match self.cx.queue.release(&[tenure.partition], tenure.token).await {
                 Ok(()) => metrics::partitions("released", 1),
                 Err(error) => tracing::warn!(

@@ -26,6 +26,9 @@
 //! while it runs, and hardly twice in a row the other way; a chunk that kills never does so while it waits. And no death is what
 //! the process that noted it lives through: one that lost its lease and took it again, or is listed again ([`crate::living`]).
 //!
+//! **Nothing is held against a chunk that was not begun.** Who releases a partition takes back what it noted of chunks and did not
+//! open, as it was told to stop in between.
+//!
 //! Of what is parked, the first [`LOADS`] chunks that each lane takes are suspect: no lane has more in hand.
 
 use std::{
@@ -121,6 +124,8 @@ pub(crate) struct Probation {
     unclean: bool,
     began: Instant,
     notes: Mutex<HashMap<Place, Note>>,
+    /// What this tenure noted and did not open, and what was noted of it before.
+    unopened: Mutex<HashMap<Place, Note>>,
     waiting: Mutex<Waiting>,
     arrived: Notify,
     loads: Mutex<HashMap<(SinkSid, Class), u32>>,
@@ -170,6 +175,7 @@ impl Probation {
             unclean,
             began: Instant::now(),
             notes: Mutex::new(notes.collect()),
+            unopened: Mutex::default(),
             waiting: Mutex::new(Waiting { until, ..Waiting::default() }),
             arrived: Notify::new(),
             loads: Mutex::new(if unclean { loads.collect() } else { HashMap::new() }),
@@ -233,7 +239,7 @@ impl Probation {
             }
             Course::Together => Some(Held::default()),
             Course::Many | Course::Few => self.narrowed(tenure, course(step)),
-            Course::Alone | Course::Quarantine if !self.was_held_back(tenure, place, step) => None,
+            Course::Alone | Course::Quarantine if !self.was_held_back(tenure, place) => None,
             Course::Quarantine => {
                 lock(&self.held_back).remove(&place);
                 return Ok(Vetted::Quarantine(reason()));
@@ -249,7 +255,6 @@ impl Probation {
         if course(step) == Course::Together {
             self.count_one_of_the_first(place);
         }
-        lock(&self.held_back).remove(&place);
         self.forget(place);
         Ok(Vetted::Held(held))
     }
@@ -262,12 +267,12 @@ impl Probation {
     }
 
     /// Tells whether a parked suspect was held back for long enough; begins to hold it back.
-    fn was_held_back(&self, tenure: &Arc<Tenure>, place: Place, step: u32) -> bool {
+    fn was_held_back(&self, tenure: &Arc<Tenure>, place: Place) -> bool {
         let mut held_back = lock(&self.held_back);
         let begun = held_back.get(&place).copied();
         if begun.is_none() {
             held_back.insert(place, false);
-            hold_back(tenure, place, step);
+            hold_back(tenure, place);
         }
         begun.unwrap_or(false)
     }
@@ -298,32 +303,68 @@ impl Probation {
 
     /// In this tenure it is not suspect again: it is settled, or, let go, has been survived. Tells whether it was noted.
     fn forget(&self, place: Place) -> bool {
+        lock(&self.held_back).remove(&place);
         lock(&self.notes).remove(&place).is_some()
+    }
+
+    /// Something is about to be noted of these.
+    pub(crate) fn begin_to_note(&self, places: impl Iterator<Item = Place>) {
+        let (notes, mut unopened) = (lock(&self.notes), lock(&self.unopened));
+        for place in places {
+            unopened.entry(place).or_insert_with(|| notes.get(&place).copied().unwrap_or_default());
+        }
+    }
+
+    /// It is taken in hand: what is noted of it goes when it is settled.
+    pub(crate) fn opened(&self, place: Place) {
+        lock(&self.unopened).remove(&place);
+    }
+
+    /// What was noted of chunks that were not opened, before this tenure noted it.
+    pub(crate) fn unopened(&self) -> Vec<(Place, u32)> {
+        let unopened = lock(&self.unopened);
+        unopened.iter().map(|(place, before)| (*place, before.number())).collect()
     }
 }
 
 /// Holds a parked suspect back: its lane finds that it was when it comes again after that.
-fn hold_back(tenure: &Arc<Tenure>, place: Place, step: u32) {
-    let tenure = Arc::clone(tenure);
-    tenure.cx.tasks.clone().spawn("hold-suspect-back", move |_| async move {
-        let (cx, held_back) = (&tenure.cx, &tenure.probation.held_back);
-        let held = async {
-            let (quiet, mark) = (cx.suspects.quiet().await, cx.living.mark());
-            tenure.note(&[(place, Note::held_back(step, mark).number())]).await?;
-            sleep(cx.quiet).await;
-            // A death from now on is not held against it, nor for it.
-            tenure.note(&[(place, Note::in_hand(step, mark).number())]).await?;
-            drop(quiet);
-            Ok::<_, millrace_queue::Error>(())
-        };
-        // Cut off, it stays parked, and is held back by the next owner.
-        if let Some(Ok(())) = tenure.stopping.run_until_cancelled(held).await {
-            lock(held_back).insert(place, true);
+fn hold_back(tenure: &Arc<Tenure>, place: Place) {
+    let on = Arc::clone(tenure);
+    let held = async move {
+        let held = on.stopping.run_until_cancelled(keep_back(&on, place)).await;
+        let mut held_back = lock(&on.probation.held_back);
+        if let Some(Ok(true)) = held {
+            held_back.entry(place).and_modify(|long_enough| *long_enough = true);
         } else {
-            lock(held_back).remove(&place);
+            // Cut off, it stays parked, and is held back by the next owner.
+            held_back.remove(&place);
         }
+    };
+    // A drain waits for it: what it noted is taken back then.
+    let held = tenure.settling.track_future(held);
+    tenure.cx.tasks.spawn("hold-suspect-back", |_| async move {
+        held.await;
         Ok(())
     });
+}
+
+/// Keeps a parked suspect back for long enough; false: that is needless by now.
+async fn keep_back(tenure: &Tenure, place: Place) -> Result<bool> {
+    let (cx, probation) = (&tenure.cx, &tenure.probation);
+    let quiet = cx.suspects.quiet().await;
+    // It may be known by now that an owner lives that seemed to be dead; then it may have been in hand meanwhile, and be through and
+    // forgotten. From here on nothing is taken in hand: see `Gate::quiet`.
+    let step = probation.step(&cx.living, place);
+    if course(step) < Course::Alone {
+        return Ok(false);
+    }
+    let mark = cx.living.mark();
+    tenure.note(&[(place, Note::held_back(step, mark).number())]).await?;
+    sleep(cx.quiet).await;
+    // A death from now on is not held against it, nor for it.
+    tenure.note(&[(place, Note::in_hand(step, mark).number())]).await?;
+    drop(quiet);
+    Ok(true)
 }
 
 impl Probation {

@@ -34,6 +34,8 @@ use crate::{
 
 /// Reports that wait for a settlement at most; more are counted and forgotten.
 const REPORTS_MAX: usize = 10_000;
+/// Notes that are taken back in one call.
+const NOTED_AT_ONCE: usize = 256;
 /// Part of a lease in which nothing new is sent: another owner may start right after.
 const LEASE_MARGIN: Duration = Duration::from_millis(500);
 
@@ -57,7 +59,7 @@ pub(crate) struct Tenure {
     lease_until: Mutex<Instant>,
     lanes: Mutex<HashMap<SinkSid, Arc<Lane>>>,
     running: TaskTracker,
-    settling: TaskTracker,
+    pub(crate) settling: TaskTracker,
     breakers: Mutex<HashMap<SinkSid, breaker::State>>,
     /// What is parked, for people.
     pub(crate) tally: Tally,
@@ -137,7 +139,19 @@ impl Tenure {
     /// # Errors
     /// If they may not be noted, or the partition is another's.
     pub(crate) async fn note(&self, notes: &[(Place, u32)]) -> millrace_queue::Result<()> {
+        self.probation.begin_to_note(notes.iter().map(|(place, _)| *place));
         self.cx.queue.note(self.partition, self.token, notes).await
+    }
+
+    /// Has what was noted of chunks, and not opened, be as it was before: nobody dies of them. For who has drained this.
+    ///
+    /// # Errors
+    /// If that cannot be noted.
+    pub(crate) async fn take_back_notes(&self) -> millrace_queue::Result<()> {
+        for notes in self.probation.unopened().chunks(NOTED_AT_ONCE) {
+            self.cx.queue.note(self.partition, self.token, notes).await?;
+        }
+        Ok(())
     }
 
     /// Says that what the owner before left in `ready` was survived.

@@ -16,7 +16,7 @@ const READ_BYTES: usize = 8 * 1024 * 1024;
 pub(crate) async fn run(tenure: Arc<Tenure>) {
     let stopping = tenure.stopping.clone();
     let runner = Runner { tenure, bytes: 0, aside: Aside::default() };
-    // Cancelled, what waits stays in `ready`, and what was noted and not begun is suspect to the next owner: no harm.
+    // Cancelled, what waits stays in `ready`, and what was noted and not opened is taken back by who releases.
     stopping.run_until_cancelled(runner.run()).await;
 }
 
@@ -120,8 +120,7 @@ impl Runner {
 
     /// Notes, however often it takes: what is not noted must not be touched.
     pub(super) async fn note(&self, notes: &[(Place, u32)]) {
-        let Tenure { partition, token, cx, .. } = &*self.tenure;
-        self.insist(|| cx.queue.note(*partition, *token, notes)).await;
+        self.insist(|| self.tenure.note(notes)).await;
     }
 
     /// Reads suspects that stood aside, however often it takes; what was lost meanwhile is let go.

@@ -13,16 +13,16 @@ use crate::{
 const SECOND: Duration = Duration::from_secs(1);
 const SLOW: Duration = Duration::from_millis(200);
 
-async fn quarantined(world: &World) -> Vec<Place> {
+pub(crate) async fn quarantined(world: &World) -> Vec<Place> {
     let found = world.queue.quarantined(home()).await.unwrap();
     found.into_iter().map(|chunk| chunk.place).collect()
 }
 
-async fn noted(world: &World) -> usize {
+pub(crate) async fn noted(world: &World) -> usize {
     world.queue.inherit(home()).await.unwrap().notes.len()
 }
 
-fn requests(world: &World, number: u128) -> usize {
+pub(crate) fn requests(world: &World, number: u128) -> usize {
     world.sinks.requests(sid(number)).len()
 }
 

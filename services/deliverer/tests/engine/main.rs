@@ -13,5 +13,6 @@ mod probes;
 mod shares;
 mod sinks;
 mod standing;
+mod suspects;
 mod turns;
 mod world;

@@ -38,7 +38,7 @@ pub(crate) struct State {
     pub(crate) ready: BTreeMap<(u16, EntryId), Bytes>,
     pub(super) owners: BTreeMap<u16, Owner>,
     pub(super) notes: BTreeMap<(u16, Place), u32>,
-    pub(super) members: BTreeMap<String, (String, i64)>,
+    pub(crate) members: BTreeMap<String, (String, i64)>,
     pub(super) announced: String,
     /// By partition, sink, and whether it is the set of the delayed ones.
     pub(crate) parked: BTreeMap<(u16, SinkSid, bool), Set>,
