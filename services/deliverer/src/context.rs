@@ -15,6 +15,7 @@ use millrace_watch::Watch;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use crate::{
+    background::Background,
     budget::Budget,
     clock::QueueClock,
     config::{DeliverySettings, LogsSettings},
@@ -32,6 +33,8 @@ pub(crate) struct Context {
     pub(crate) delivery: DeliverySettings,
     pub(crate) logs: LogsSettings,
     pub(crate) clock: QueueClock,
+    /// Where backlogs are worked off.
+    pub(crate) background: Background,
     /// Places for requests, of the process.
     pub(crate) in_flight: Arc<Budget>,
     pub(crate) unsettled: Arc<Unsettled>,

@@ -8,6 +8,7 @@
 //! | when does a sink get its events? | `lane`, `attempt` |
 //! | who may send next? | `budget` |
 //! | what waits, and where? | `backlog` |
+//! | which threads work it off? | `background` |
 //! | who has as much waiting as it may? | `quota` |
 //! | what is told of an attempt in its trace? | `trace` |
 //! | does a sink take events at all? | `trial` |
@@ -35,6 +36,7 @@ use tonic::service::Routes;
 use uuid::Uuid;
 
 use crate::{
+    background::Background,
     budget::Budget,
     clock::QueueClock,
     context::{Context, ParkedBudget, Unsettled},
@@ -46,6 +48,7 @@ use crate::{
 
 mod address;
 mod attempt;
+mod background;
 mod backlog;
 mod budget;
 mod clock;
@@ -128,6 +131,7 @@ pub async fn build_with(
         drivers,
         watch,
         clock,
+        background: Background::new()?,
         in_flight: Budget::new(settings.delivery.in_flight),
         unsettled: Unsettled::new(settings.delivery.unsettled_bytes),
         // Besides what is fresh: so much keeps a hundred slow sinks that drain busy.

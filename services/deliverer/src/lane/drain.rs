@@ -90,9 +90,8 @@ impl Runner {
                 if room == 1 || self.congestion.is_mindful() { 1 } else { LOAD_CHUNKS },
             );
             // Probes are for a sink that is down.
-            self.loads
-                .running
-                .spawn(async move { shelf.take_next(limit, &mut Probed::default()).await });
+            let load = async move { shelf.take_next(limit, &mut Probed::default()).await };
+            self.tenure.cx.background.spawn(&mut self.loads.running, load);
         }
         let due = view.delayed.filter(|due| *due > now);
         due.map(|due| self.tenure.cx.clock.instant_of(due))

@@ -130,7 +130,12 @@ impl Runner {
             let parked = parcels.iter().any(|parcel| parcel.parked_as().is_some());
             let drains = parked.then(|| Arc::clone(&self.draining));
             let request = Request { parcels, spec: Arc::clone(spec), started, probe, drains };
-            self.attempts.spawn(attempt::send(driver, request, place));
+            let sent = attempt::send(driver, request, place);
+            if parked {
+                self.tenure.cx.background.spawn(&mut self.attempts, sent);
+            } else {
+                self.attempts.spawn(sent);
+            }
         }
     }
 
