@@ -57,7 +57,9 @@ impl Figure {
     /// The median of several values, and their spread.
     pub(crate) fn median(what: &'static str, mut values: Vec<f64>, target: Option<Target>) -> Self {
         values.sort_unstable_by(f64::total_cmp);
-        let value = values.get(values.len() / 2).copied().unwrap_or_default();
+        let middle = |at: usize| values.get(at).copied().unwrap_or_default();
+        let value =
+            f64::midpoint(middle(values.len().saturating_sub(1) / 2), middle(values.len() / 2));
         let spread = values.first().copied().zip(values.last().copied());
         Self { what, value, spread, target }
     }

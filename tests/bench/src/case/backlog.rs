@@ -41,10 +41,6 @@ pub(super) async fn backlog(context: &Context) -> Result<Outcome> {
     bench.run(&Load { events: 5_000, ..live.clone() }).await?;
     outcome.drift.sample();
     let live = bench.run(&live).await?.delivered_per_second();
-    let mut normal = Vec::new();
-    for _ in 0..context.pairs {
-        normal.push(slice(&bench, &audience).await?);
-    }
     sleep(CALM).await;
     let (idle, commands_idle) = watch(&bench).await?;
     let down = Behaviour { down: true, ..Behaviour::default() };
@@ -61,22 +57,16 @@ pub(super) async fn backlog(context: &Context) -> Result<Outcome> {
     ));
     outcome.note(format!("Redis commands in {WATCHED:?} while it is down: {commands:?}"));
     outcome.note(format!("and while there was nothing to do: {commands_idle:?}"));
-    outcome.drift.sample();
-    let (drained, fresh) = drain(&bench, &audience, parked.run, events).await?;
-    outcome.figure(Figure::told("live events/s", live));
-    outcome.figure(Figure::told("drained events/s", drained));
-    let target = Target::AtLeast(0.7);
-    outcome.figure(Figure::held("drained, of live throughput", drained / live, target));
-    let slices = fresh.len();
-    let (normal, fresh) = (
-        Figure::median("fresh p99 ms, normally", normal, None),
-        Figure::median("fresh p99 ms, while it drains", fresh, None),
-    );
-    let ratio = fresh.value / normal.value;
-    outcome.figure(normal);
-    outcome.figure(fresh);
-    outcome.figure(Figure::held("fresh p99, of normal", ratio, Target::Below(2.0)));
-    outcome.note(format!("fresh events: {} a second, {slices} slices of {} s", FRESH.0, FRESH.1));
+    let mut drains = Drains::default();
+    let mut run = parked.run;
+    for round in 1..=context.pairs {
+        outcome.drift.sample();
+        drains.add(drain(&bench, &audience, run, events).await?, slice(&bench, &audience).await?);
+        if round < context.pairs {
+            run = park(&bench, &load, down).await?.run;
+        }
+    }
+    drains.tell(live, &mut outcome);
     let load = Load {
         incompressible: true,
         events: context.events(INCOMPRESSIBLE),
@@ -92,6 +82,47 @@ pub(super) async fn backlog(context: &Context) -> Result<Outcome> {
     outcome.figure(Figure::held("deliverer's peak RSS MB", peak, Target::Below(150.0)));
     bench.stop().await?;
     Ok(outcome)
+}
+
+/// What came of each time that the backlog drained.
+#[derive(Default)]
+struct Drains {
+    per_second: Vec<f64>,
+    /// The p99 of fresh events in ms, meanwhile, after it, and the one by the other.
+    fresh: Vec<f64>,
+    normal: Vec<f64>,
+    ratios: Vec<f64>,
+    slices: usize,
+}
+
+impl Drains {
+    fn add(&mut self, (per_second, slices): (f64, Vec<f64>), normal: f64) {
+        self.slices += slices.len();
+        let fresh = Figure::median("", slices, None).value;
+        self.per_second.push(per_second);
+        self.fresh.push(fresh);
+        self.normal.push(normal);
+        self.ratios.push(fresh / normal);
+    }
+
+    fn tell(self, live: f64, outcome: &mut Outcome) {
+        let of_live = self.per_second.iter().map(|drained| drained / live).collect();
+        let rounds = self.ratios.len();
+        for figure in [
+            Figure::told("live events/s", live),
+            Figure::median("drained events/s", self.per_second, None),
+            Figure::median("drained, of live throughput", of_live, Some(Target::AtLeast(0.7))),
+            Figure::median("fresh p99 ms, normally", self.normal, None),
+            Figure::median("fresh p99 ms, while it drains", self.fresh, None),
+            Figure::median("fresh p99, of normal", self.ratios, Some(Target::Below(2.0))),
+        ] {
+            outcome.figure(figure);
+        }
+        outcome.note(format!(
+            "{rounds} rounds; fresh events: {} a second, {} slices of {} s while it drained",
+            FRESH.0, self.slices, FRESH.1
+        ));
+    }
 }
 
 /// A thousand sinks with backlogs come back at once.

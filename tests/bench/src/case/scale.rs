@@ -17,9 +17,11 @@ use crate::{
 
 /// Accounts, and so partitions that have something to do.
 const ACCOUNTS: usize = 16;
-/// Events a second, the same for all: what more processes cost shows where each has less to do.
+/// Events a second of four deliverers: two thirds of what two cores do of either kind.
 const UNBATCHED_RATE: u32 = 8_000;
-const BATCHED_RATE: u32 = 16_000;
+const BATCHED_RATE: u32 = 28_000;
+/// Deliverers of the largest installation.
+const MOST_DELIVERERS: usize = 4;
 /// Events of a publish.
 const BATCH: usize = 100;
 /// Longest time that deliverers take to share the partitions.
@@ -27,6 +29,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
 /// How much more an event may cost on four deliverers than on one.
 const MOST: f64 = 1.1;
+
+/// What share of the load an installation gets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Share {
+    /// All get the same: what more processes cost shows where each has less to do.
+    Same,
+    /// Each of its deliverers gets the same: there are more because there is more to do.
+    Grown,
+}
 
 /// An installation with so many deliverers.
 struct Installation {
@@ -39,20 +50,19 @@ struct Installation {
 /// What one kind of sink cost, in the order of the installations, round by round.
 #[derive(Default)]
 struct Costs {
-    each: [Vec<f64>; 3],
+    same: [Vec<f64>; 3],
+    grown: [Vec<f64>; 3],
 }
 
-impl Costs {
-    /// Of each round, what an event cost on one installation over what it cost on another.
-    fn ratios(&self, of: usize, to: usize) -> Vec<f64> {
-        self.each[of].iter().zip(&self.each[to]).map(|(of, to)| of / to).collect()
-    }
+/// Of each round, what an event cost on the last installation over what it cost on the first.
+fn ratios(each: &[Vec<f64>; 3]) -> Vec<f64> {
+    each[2].iter().zip(&each[0]).map(|(last, first)| last / first).collect()
 }
 
 /// Three installations take turns under the same load; each ratio is of two runs that follow one another.
 pub(super) async fn scale(context: &Context) -> Result<Outcome> {
     let mut installations = Vec::new();
-    for deliverers in [1, 2, 4] {
+    for deliverers in [1, 2, MOST_DELIVERERS] {
         installations.push(Installation::start(context, deliverers).await?);
     }
     let mut outcome = Outcome::default();
@@ -60,43 +70,72 @@ pub(super) async fn scale(context: &Context) -> Result<Outcome> {
     for round in 0..context.pairs {
         for (at, installation) in installations.iter().enumerate() {
             outcome.drift.sample();
-            let measured = installation.run(context, &installation.unbatched, UNBATCHED_RATE);
-            unbatched.each[at].push(noted(&mut outcome, measured.await?, round, installation));
-            let measured = installation.run(context, &installation.batched, BATCHED_RATE);
-            batched.each[at].push(noted(&mut outcome, measured.await?, round, installation));
+            let kinds = [
+                (&mut unbatched, &installation.unbatched, UNBATCHED_RATE),
+                (&mut batched, &installation.batched, BATCHED_RATE),
+            ];
+            for (costs, audience, rate) in kinds {
+                let same = installation.run(context, audience, rate, Share::Same).await?;
+                let same = noted(&mut outcome, same, round, installation);
+                costs.same[at].push(same);
+                costs.grown[at].push(match installation.deliverers {
+                    // Both are the same.
+                    MOST_DELIVERERS => same,
+                    _ => installation.run(context, audience, rate, Share::Grown).await?.cpu_us(),
+                });
+            }
         }
     }
-    tell(&mut outcome, &unbatched, UNBATCHED);
-    tell(&mut outcome, &batched, BATCHED);
+    tell(&mut outcome, &unbatched, &UNBATCHED);
+    tell(&mut outcome, &batched, &BATCHED);
     for installation in installations {
         installation.bench.stop().await?;
     }
     Ok(outcome)
 }
 
-/// What the figures are called: on 1, 2 and 4 deliverers, then 2 over 1 and 4 over 1.
-type Names = [&'static str; 5];
-const UNBATCHED: Names = [
-    "unbatched, 1 deliverer: CPU-µs a delivery",
-    "unbatched, 2 deliverers: CPU-µs a delivery",
-    "unbatched, 4 deliverers: CPU-µs a delivery",
-    "unbatched, 2 over 1",
-    "unbatched, 4 over 1",
-];
-const BATCHED: Names = [
-    "batched, 1 deliverer: CPU-µs a delivery",
-    "batched, 2 deliverers: CPU-µs a delivery",
-    "batched, 4 deliverers: CPU-µs a delivery",
-    "batched, 2 over 1",
-    "batched, 4 over 1",
-];
+/// What the figures are called: on 1, 2 and 4 deliverers, then 4 over 1.
+struct Names {
+    grown: [&'static str; 4],
+    same: [&'static str; 4],
+}
+const UNBATCHED: Names = Names {
+    grown: [
+        "unbatched, 2,000/s, 1 deliverer: CPU-µs",
+        "unbatched, 4,000/s, 2 deliverers: CPU-µs",
+        "unbatched, 8,000/s, 4 deliverers: CPU-µs",
+        "unbatched, as much each, 4 over 1",
+    ],
+    same: [
+        "unbatched, 8,000/s, 1 deliverer: CPU-µs",
+        "unbatched, 8,000/s, 2 deliverers: CPU-µs",
+        "unbatched, 8,000/s, 4 deliverers, again",
+        "unbatched, as much in all, 4 over 1",
+    ],
+};
+const BATCHED: Names = Names {
+    grown: [
+        "batched, 7,000/s, 1 deliverer: CPU-µs",
+        "batched, 14,000/s, 2 deliverers: CPU-µs",
+        "batched, 28,000/s, 4 deliverers: CPU-µs",
+        "batched, as much each, 4 over 1",
+    ],
+    same: [
+        "batched, 28,000/s, 1 deliverer: CPU-µs",
+        "batched, 28,000/s, 2 deliverers: CPU-µs",
+        "batched, 28,000/s, 4 deliverers, again",
+        "batched, as much in all, 4 over 1",
+    ],
+};
 
-fn tell(outcome: &mut Outcome, costs: &Costs, names: Names) {
-    for (name, each) in names.into_iter().zip(&costs.each) {
-        outcome.figure(Figure::median(name, each.clone(), None));
+fn tell(outcome: &mut Outcome, costs: &Costs, names: &Names) {
+    for (each, names) in [(&costs.grown, names.grown), (&costs.same, names.same)] {
+        for (name, each) in names.into_iter().zip(each) {
+            outcome.figure(Figure::median(name, each.clone(), None));
+        }
+        let held = Some(Target::AtMost(MOST));
+        outcome.figure(Figure::median(names[3], ratios(each), held));
     }
-    outcome.figure(Figure::median(names[3], costs.ratios(1, 0), None));
-    outcome.figure(Figure::median(names[4], costs.ratios(2, 0), Some(Target::AtMost(MOST))));
 }
 
 /// What a delivery cost; the first round also says whom.
@@ -131,7 +170,15 @@ impl Installation {
         Ok(installation)
     }
 
-    async fn run(&self, context: &Context, audience: &Audience, rate: u32) -> Result<Measured> {
+    async fn run(
+        &self,
+        context: &Context,
+        audience: &Audience,
+        most: u32,
+        share: Share,
+    ) -> Result<Measured> {
+        let parts = u32::try_from(MOST_DELIVERERS / self.deliverers)?;
+        let rate = if share == Share::Same { most } else { most / parts };
         let events = usize::try_from(rate * context.seconds(5))?;
         self.bench.run(&Load { batch: BATCH, ..Load::paced(audience, events, rate) }).await
     }
