@@ -2,7 +2,7 @@
 //!
 //! To unpack a chunk or to sign a hundred events takes a thread half a millisecond to two, and a fresh event that comes meanwhile
 //! passes five processes: where there are few processors, each of them may have to wait for its turn. Beside a drain that keeps two
-//! of them busy, fresh events' p99 was 4.3 ms with all of it on the same threads and 2.2 ms (1.6 to 2.9 in five drains) with the backlog on
+//! of them busy, fresh events' p99 was 4.3 ms with all of it on the same threads and 2.3 ms (1.8 to 2.6 in five drains) with the backlog on
 //! these (`make bench`, case `backlog`).
 
 use std::{

@@ -18,6 +18,9 @@ use crate::{
 
 /// When to look again whether the lease was renewed.
 pub(super) const LEASE_PAUSE: Duration = Duration::from_millis(100);
+/// Bytes of a request of the backlog that takes long to make, about a tenth of a millisecond for its two signatures: it is made in
+/// the background. Less is not worth to change threads for.
+const LONG: usize = 16 * 1024;
 /// Every so many requests one goes to the backlog first, while fresh events wait too.
 const BACKLOG_TURN: u32 = 4;
 
@@ -130,8 +133,9 @@ impl Runner {
             let parked = parcels.iter().any(|parcel| parcel.parked_as().is_some());
             let drains = parked.then(|| Arc::clone(&self.draining));
             let request = Request { parcels, spec: Arc::clone(spec), started, probe, drains };
+            let bytes: usize = request.parcels.iter().map(|parcel| parcel.bytes().len()).sum();
             let sent = attempt::send(driver, request, place);
-            if parked {
+            if parked && bytes >= LONG {
                 self.tenure.cx.background.spawn(&mut self.attempts, sent);
             } else {
                 self.attempts.spawn(sent);
