@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use axum::http::HeaderMap;
 use futures::future::join_all;
-use millrace_domain::{ConfigVersion, Partition, Refusal, Timestamp};
+use millrace_domain::{ConfigVersion, Refusal, Timestamp};
 use millrace_runtime::{clock, telemetry::traces::Span};
 use millrace_watch::{Configuration, Watch};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     auth::{self, Caller},
@@ -175,19 +176,40 @@ impl Publisher {
     }
 
     /// Writes what was gathered, and tells what became of each event, in order.
-    pub(crate) async fn publish(&self, mut batch: Batch<'_>, charge: Charge) -> Vec<PublishResult> {
+    pub(crate) async fn publish(&self, batch: Batch<'_>, charge: Charge) -> Vec<PublishResult> {
+        self.publish_in_turn(batch, charge, ()).await
+    }
+
+    /// The same; `turn` is dropped once all events are handed over to the writers.
+    pub(crate) async fn publish_in_turn<T>(
+        &self,
+        mut batch: Batch<'_>,
+        charge: Charge,
+        turn: T,
+    ) -> Vec<PublishResult> {
         batch.catch_up().await;
         // Spans of single events end when what became of them is known.
         let Batch { mut results, parcels, origin, mut twice, spans: _spans, .. } = batch;
         let config_seq = origin.configuration.version().seq;
-        let writing = parcels.into_iter().map(|Gathered { partition, events, places }| {
+        let deadline = Instant::now() + self.append_timeout;
+        let handing = parcels.into_iter().map(|Gathered { partition, events, places }| {
             let parcel = Parcel { events, config_seq, charge: charge.clone() };
-            async move { (self.write(partition, parcel).await, places) }
+            let handed = timeout_at(deadline, self.writers.hand_over(partition, parcel));
+            async move { (handed.await.ok(), places) }
         });
-        let writing = join_all(writing);
+        let handed = join_all(handing).await;
+        drop(turn);
         // What is written is paid for no more, whatever else is waited for.
         drop(charge);
-        for (exceptions, places) in writing.await {
+        let written = handed.into_iter().map(|(answer, places)| async move {
+            // What waited too long may still be written: the writer has it.
+            let answer = match answer {
+                Some(answer) => timeout_at(deadline, answer).await.ok().and_then(Result::ok),
+                None => None,
+            };
+            (answer.unwrap_or_else(|| unavailable(places.len())), places)
+        });
+        for (exceptions, places) in join_all(written).await {
             for (index, unwritten) in exceptions {
                 let place = places[index];
                 if unwritten == Unwritten::Known
@@ -208,14 +230,6 @@ impl Publisher {
         results
     }
 
-    async fn write(&self, partition: Partition, parcel: Parcel) -> Exceptions {
-        let all = parcel.events.len();
-        let written = self.writers.write(partition, parcel);
-        // What waited too long may still be written: the writer has it.
-        let written = tokio::time::timeout(self.append_timeout, written).await;
-        written.unwrap_or_else(|_| (0..all).map(|index| (index, Unwritten::Unavailable)).collect())
-    }
-
     /// Starts to gather the events of a request. `deduplicate`: those with an id of their own are left out where they are known.
     pub(crate) fn batch<'a>(
         &'a self,
@@ -233,4 +247,9 @@ impl Publisher {
         };
         Batch::new(origin, self.partitions, self.room.full_accounts(), deduplicate)
     }
+}
+
+/// Nothing of a parcel is known to be written.
+fn unavailable(events: usize) -> Exceptions {
+    (0..events).map(|index| (index, Unwritten::Unavailable)).collect()
 }

@@ -22,7 +22,10 @@ use millrace_queue::{
 use millrace_runtime::Tasks;
 use prost::Message;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
     time::Instant,
 };
 
@@ -103,17 +106,21 @@ impl Writers {
         Self((0..partitions).map(start).collect())
     }
 
-    /// Appends a parcel, and tells when it is there. What was handed over is written even if nobody waits any more.
-    pub(crate) async fn write(&self, partition: Partition, parcel: Parcel) -> Exceptions {
-        let all = parcel.events.len();
+    /// Hands a parcel over, at once where the writer has room for it. What it answers comes when the parcel is there; none comes if the
+    /// writer is gone, and the process with it. What was handed over is written even if nobody waits any more.
+    pub(crate) async fn hand_over(
+        &self,
+        partition: Partition,
+        parcel: Parcel,
+    ) -> oneshot::Receiver<Exceptions> {
         let (reply, answer) = oneshot::channel();
-        let sent = match self.0.get(usize::from(partition.0)) {
-            Some(jobs) => jobs.send(Job { parcel, reply }).await.is_ok(),
-            None => false,
-        };
-        let answer = if sent { answer.await.ok() } else { None };
-        // No answer: the writer is gone, and the process with it.
-        answer.unwrap_or_else(|| (0..all).map(|index| (index, Unwritten::Unavailable)).collect())
+        if let Some(jobs) = self.0.get(usize::from(partition.0))
+            && let Err(TrySendError::Full(job)) = jobs.try_send(Job { parcel, reply })
+        {
+            // A job that is not taken is dropped, and with it the reply.
+            drop(jobs.send(job).await);
+        }
+        answer
     }
 }
 

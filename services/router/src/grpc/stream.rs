@@ -79,7 +79,7 @@ struct Batches {
     credentials: Credentials,
     /// What has been read of the stream and is not a batch yet.
     charge: Charge,
-    /// Of one permit, which goes from batch to batch in their order: whose it is, is routed.
+    /// Of one permit, which goes from batch to batch in their order: whose it is, is routed and handed over.
     turn: Semaphore,
 }
 
@@ -179,10 +179,7 @@ impl Batches {
         let traced = opened.enter();
         request.events.iter().for_each(|event| add(&mut batch, event));
         drop(traced);
-        batch.catch_up().await;
-        // Nothing is waited for between this and the hand-over to the writers: the next batch comes behind.
-        drop(turn);
-        let results = self.publisher.publish(batch, charge).await;
+        let results = self.publisher.publish_in_turn(batch, charge, turn).await;
         trace::tell(opened.span(), &results);
         Ok(results)
     }

@@ -3,6 +3,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use millrace_domain::{AccountSid, SinkSid};
 use millrace_proto::internal::Variant;
 use millrace_queue::chunk::{account_bytes, sinks_bytes};
@@ -40,6 +41,11 @@ fn start(queue: Fickle) -> (Arc<Fickle>, Arc<Writers>, Tasks) {
     (queue, Arc::new(Writers::start(&seam, 2, KEEP, &tasks)), tasks)
 }
 
+/// Hands a parcel over, and waits until it is written.
+async fn write(writers: &Writers, partition: Partition, parcel: Parcel) -> Exceptions {
+    writers.hand_over(partition, parcel).await.await.expect("an answer")
+}
+
 /// Writes one event in a task of its own, and waits until it waits for the writer.
 #[expect(clippy::disallowed_methods, reason = "the task ends with the test")]
 fn publish(
@@ -48,7 +54,7 @@ fn publish(
     config_seq: u64,
 ) -> tokio::task::JoinHandle<Exceptions> {
     let (writers, parcel) = (Arc::clone(writers), parcel(vec![event(id, 10)], config_seq));
-    tokio::spawn(async move { writers.write(HOME, parcel).await })
+    tokio::spawn(async move { write(&writers, HOME, parcel).await })
 }
 
 async fn tried(queue: &Fickle, times: usize) {
@@ -79,15 +85,31 @@ async fn what_comes_while_a_chunk_is_written_is_one_chunk() {
 }
 
 #[tokio::test]
+async fn what_there_is_room_for_is_handed_over_at_once() {
+    let (queue, writers, _tasks) = start(Fickle::open(1).await);
+    let ids: Vec<_> = (0..WAITING_MAX).map(|n| n.to_string()).collect();
+    let mut answers = Vec::new();
+    for id in &ids {
+        // Without a turn for others in between, which they might take to hand over before.
+        let handed = writers.hand_over(HOME, parcel(vec![event(id, 10)], 1)).now_or_never();
+        answers.push(handed.expect("there is room"));
+    }
+    for answer in answers {
+        assert_eq!(answer.await.expect("an answer"), []);
+    }
+    assert_eq!(queue.ids().await.concat(), ids);
+}
+
+#[tokio::test]
 async fn a_chunk_is_bounded_by_events_and_by_bytes() {
     let (queue, writers, _tasks) = start(Fickle::open(2).await);
     let many = (0..2_500).map(|n| event(&n.to_string(), 10)).collect();
-    assert_eq!(writers.write(HOME, parcel(many, 1)).await, []);
+    assert_eq!(write(&writers, HOME, parcel(many, 1)).await, []);
     let sizes: Vec<usize> = queue.ids().await.iter().map(Vec::len).collect();
     assert_eq!(sizes, [1_000, 1_000, 500]);
 
     let large = (0..9).map(|n| event(&n.to_string(), 250 * 1024)).collect();
-    assert_eq!(writers.write(Partition(1), parcel(large, 1)).await, []);
+    assert_eq!(write(&writers, Partition(1), parcel(large, 1)).await, []);
     let mut sizes = Vec::new();
     for (partition, chunk) in queue.chunks().await {
         assert!(chunk.encoded_len() <= CHUNK_MAX_BYTES, "{partition:?} {}", chunk.encoded_len());
@@ -103,7 +125,7 @@ async fn a_full_queue_refuses_its_chunk_alone() {
     let queue = Fickle::open(2).await.then([None, Some(Error::Full), None]);
     let (queue, writers, _tasks) = start(queue);
     let many = (0..2_001).map(|n| event(&n.to_string(), 10)).collect();
-    let failures = writers.write(HOME, parcel(many, 1)).await;
+    let failures = write(&writers, HOME, parcel(many, 1)).await;
     let expected: Exceptions = (1_000..2_000).map(|index| (index, Unwritten::Full)).collect();
     assert_eq!(failures, expected);
     assert_eq!(queue.ids().await.concat().len(), 1_001);
@@ -113,7 +135,7 @@ async fn a_full_queue_refuses_its_chunk_alone() {
 async fn a_queue_that_does_not_answer_is_not_asked_again_for_what_was_taken_with_it() {
     let (queue, writers, _tasks) = start(Fickle::open(2).await.then([Some(no_answer())]));
     let many = (0..1_500).map(|n| event(&n.to_string(), 10)).collect();
-    let failures = writers.write(HOME, parcel(many, 1)).await;
+    let failures = write(&writers, HOME, parcel(many, 1)).await;
     assert_eq!(failures.len(), 1_500);
     assert!(failures.iter().all(|(_, failure)| *failure == Unwritten::Unavailable));
     assert_eq!(queue.tried.load(Ordering::SeqCst), 1, "and never twice the same");
