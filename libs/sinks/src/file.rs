@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use self::{log::Log, place::Place};
-use crate::{Attempt, BatchLimits, Delivery, Driver, SinkSpec, http::Verdict};
+use crate::{Attempt, BatchLimits, Delivery, Driver, SinkSpec, blocking, http::Verdict};
 
 /// Most events and bytes of one write, which is one wait for the disk.
 const LIMITS: BatchLimits = BatchLimits { events: 1_000, bytes: 1024 * 1024 };
@@ -76,7 +76,7 @@ impl File {
         let log = self.log(place);
         // Whoever waits for the disk holds the log, so that a disk that hangs holds one thread for each file.
         let mut log = timeout_at(deadline, log.lock_owned()).await.map_err(late)?;
-        let writing = tokio::task::spawn_blocking(move || log.append(&lines));
+        let writing = blocking::run(move || log.append(&lines));
         let written = timeout_at(deadline, writing).await.map_err(late)?;
         written.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(Failure::Failed)
     }

@@ -22,6 +22,8 @@ use tokio::{
 };
 use tower::Service;
 
+use crate::blocking;
+
 /// Most addresses of one name that are tried, so that a hostile zone cannot make us knock on a hundred doors.
 const ADDRESSES_TRIED: usize = 8;
 /// Most look-ups at a time, each of which holds a thread until the resolver gives up. Half of tokio's blocking threads.
@@ -131,7 +133,7 @@ impl GuardedConnector {
             .map_err(|closed| failed(io::Error::other(closed)))?;
         let name = host.to_owned();
         // The permit goes with the look-up, which goes on when the caller has given up.
-        let lookup = tokio::task::spawn_blocking(move || {
+        let lookup = blocking::run(move || {
             let addresses = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
             drop(permit);
             addresses

@@ -3,6 +3,7 @@
 //! A driver renders, sends and classifies. When to send, how often, and what to do with what failed is the
 //! deliverer's business. No driver logs a secret, a payload or a URL's userinfo.
 
+mod blocking;
 mod cloudevents;
 #[cfg(feature = "conformance")]
 pub mod conformance;

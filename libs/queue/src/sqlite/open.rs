@@ -55,10 +55,12 @@ impl Database {
     }
 }
 
-/// Connections that are kept: in memory, a connection is the database.
+/// Connections that are kept: in memory, a connection is the database. They are opened from here: each has a thread, whose priority would
+/// else be that of who asks first.
 fn pool(connections: u32, options: SqliteConnectOptions) -> SqlitePool {
     SqlitePoolOptions::new()
         .max_connections(connections)
+        .min_connections(connections)
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
