@@ -11,7 +11,10 @@ use axum::{
 };
 use millrace_runtime::telemetry::traces::{self, Kind, Span, Start};
 
-use crate::{auth::Caller, operations};
+use crate::{
+    auth::Caller,
+    operations::{self, Takes},
+};
 
 /// Serves a request within its span, if its trace is sampled. Stands behind `authorize`, before the deadline.
 pub(crate) async fn traced(request: Request, next: Next) -> Response {
@@ -35,7 +38,11 @@ fn begin(request: &Request) -> Option<Span> {
         Span::begin(Start { name: name.into(), kind, parent, links })
     };
     let is_grpc = text(headers, header::CONTENT_TYPE.as_str()).starts_with("application/grpc");
-    if is_grpc && operations::of_grpc(path).is_some() {
+    if is_grpc && let Some(takes) = operations::of_grpc(path) {
+        // Whether it is a service of ours that asks is looked up later.
+        if takes == Takes::Internal {
+            return None;
+        }
         let (service, method) = path.trim_start_matches('/').split_once('/').unwrap_or_default();
         let span = start(format!("{service}/{method}"))?;
         span.set("rpc.system", "grpc");
