@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tokio::time::sleep;
 
 use super::Context;
@@ -219,6 +219,10 @@ async fn drain(
     while bench.count(run).await? < events {
         fresh.push(slice(bench, audience).await?);
     }
+    ensure!(
+        !fresh.is_empty(),
+        "it drained before a slice of fresh events began: more events are needed"
+    );
     // The last slice may have ended after the drain.
     if fresh.len() > 1 {
         fresh.pop();
