@@ -24,6 +24,7 @@ pub(crate) const POSTGRES: Migrations = &[
     (8, "audit_log", include_str!("../migrations/postgres/0008_audit_log.sql")),
     (12, "report_periods", include_str!("../migrations/postgres/0012_report_periods.sql")),
     (13, "origin", include_str!("../migrations/postgres/0013_origin.sql")),
+    (14, "event_ids", include_str!("../migrations/postgres/0014_event_ids.sql")),
 ];
 /// The same for SQLite.
 pub(crate) const SQLITE: Migrations = &[
@@ -34,6 +35,7 @@ pub(crate) const SQLITE: Migrations = &[
     (7, "requests", include_str!("../migrations/sqlite/0007_requests.sql")),
     (8, "audit_log", include_str!("../migrations/sqlite/0008_audit_log.sql")),
     (13, "needs", include_str!("../migrations/sqlite/0013_needs.sql")),
+    (14, "event_ids", include_str!("../migrations/sqlite/0014_event_ids.sql")),
 ];
 /// For SQLite's file of logs.
 pub(crate) const SQLITE_LOGS: Migrations = &[

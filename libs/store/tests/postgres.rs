@@ -307,6 +307,32 @@ async fn a_day_that_is_read_is_dropped_later_and_new_days_are_made() {
     assert_eq!(days("delivery_attempts").await, 10);
 }
 
+/// LZ4 is in every PostgreSQL that Debian and Ubuntu have.
+#[tokio::test]
+async fn ids_of_events_are_compressed_by_lz4_in_days_made_from_then_on() {
+    let database = database().await;
+    postgres::migrate(database.url()).await.expect("migrates");
+    let logs = open_postgres(database.url(), &Options::default()).await.expect("opens");
+    let as_before = "ALTER TABLE delivery_attempts ALTER COLUMN event_ids SET COMPRESSION default;
+        ALTER TABLE error_logs ALTER COLUMN event_ids SET COMPRESSION default;
+        DELETE FROM _sqlx_migrations WHERE version = 14";
+    database.execute(as_before).await.expect("undoes");
+    let now = Timestamp::from_millis(1_763_000_000_000);
+    logs.keep_days(now).await.expect("makes days");
+    let tables = async |by: &str| {
+        let tables = format!(
+            "SELECT count(*)::TEXT FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+                WHERE attname = 'event_ids' AND relkind = 'r' AND attcompression = '{by}'"
+        );
+        database.texts(&tables).await.expect("counts")
+    };
+    let (before, none) = (tables("").await, tables("l").await);
+    postgres::migrate(database.url()).await.expect("migrates");
+    assert_eq!((tables("").await, tables("l").await), (before, none), "rows there are left");
+    logs.keep_days(now.plus(Duration::from_secs(5 * 24 * 3600))).await.expect("makes days");
+    assert_eq!(tables("l").await, ["10"], "five more days of two logs");
+}
+
 #[tokio::test]
 async fn who_reads_logs_does_not_keep_those_waiting_who_keep_them() {
     let database = database().await;

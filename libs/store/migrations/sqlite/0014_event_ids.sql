@@ -1,0 +1,1 @@
+-- SQLite compresses nothing: there is nothing to change.
