@@ -27,6 +27,8 @@ const BATCH: usize = 100;
 /// Longest time that deliverers take to share the partitions.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
+/// Events on their way while as many are published as are delivered: a hundred of each account.
+const UNDELIVERED: usize = 1_600;
 /// How much more an event may cost on four deliverers than on one.
 const MOST: f64 = 1.1;
 
@@ -37,6 +39,8 @@ enum Share {
     Same,
     /// Each of its deliverers gets the same: there are more because there is more to do.
     Grown,
+    /// As much as is delivered, a hundred events of each account being on their way: of the rate, only the number of events is taken.
+    Full,
 }
 
 /// An installation with so many deliverers.
@@ -52,6 +56,7 @@ struct Installation {
 struct Costs {
     same: [Vec<f64>; 3],
     grown: [Vec<f64>; 3],
+    full: [Vec<f64>; 3],
 }
 
 /// Of each round, what an event cost on the last installation over what it cost on the first.
@@ -59,7 +64,7 @@ fn ratios(each: &[Vec<f64>; 3]) -> Vec<f64> {
     each[2].iter().zip(&each[0]).map(|(last, first)| last / first).collect()
 }
 
-/// Three installations take turns under the same load; each ratio is of two runs that follow one another.
+/// Three installations take turns under the same load; each ratio is of two runs of one round.
 pub(super) async fn scale(context: &Context) -> Result<Outcome> {
     let mut installations = Vec::new();
     for deliverers in [1, 2, MOST_DELIVERERS] {
@@ -83,6 +88,8 @@ pub(super) async fn scale(context: &Context) -> Result<Outcome> {
                     MOST_DELIVERERS => same,
                     _ => installation.run(context, audience, rate, Share::Grown).await?.cpu_us(),
                 });
+                let full = installation.run(context, audience, rate, Share::Full).await?;
+                costs.full[at].push(full.cpu_us());
             }
         }
     }
@@ -98,6 +105,7 @@ pub(super) async fn scale(context: &Context) -> Result<Outcome> {
 struct Names {
     grown: [&'static str; 4],
     same: [&'static str; 4],
+    full: [&'static str; 4],
 }
 const UNBATCHED: Names = Names {
     grown: [
@@ -111,6 +119,12 @@ const UNBATCHED: Names = Names {
         "unbatched, 8,000/s, 2 deliverers: CPU-µs",
         "unbatched, 8,000/s, 4 deliverers, again",
         "unbatched, as much in all, 4 over 1",
+    ],
+    full: [
+        "unbatched, in full, 1 deliverer: CPU-µs",
+        "unbatched, in full, 2 deliverers: CPU-µs",
+        "unbatched, in full, 4 deliverers: CPU-µs",
+        "unbatched, in full, 4 over 1",
     ],
 };
 const BATCHED: Names = Names {
@@ -126,10 +140,18 @@ const BATCHED: Names = Names {
         "batched, 28,000/s, 4 deliverers, again",
         "batched, as much in all, 4 over 1",
     ],
+    full: [
+        "batched, in full, 1 deliverer: CPU-µs",
+        "batched, in full, 2 deliverers: CPU-µs",
+        "batched, in full, 4 deliverers: CPU-µs",
+        "batched, in full, 4 over 1",
+    ],
 };
 
 fn tell(outcome: &mut Outcome, costs: &Costs, names: &Names) {
-    for (each, names) in [(&costs.grown, names.grown), (&costs.same, names.same)] {
+    for (each, names) in
+        [(&costs.full, names.full), (&costs.grown, names.grown), (&costs.same, names.same)]
+    {
         for (name, each) in names.into_iter().zip(each) {
             outcome.figure(Figure::median(name, each.clone(), None));
         }
@@ -178,8 +200,12 @@ impl Installation {
         share: Share,
     ) -> Result<Measured> {
         let parts = u32::try_from(MOST_DELIVERERS / self.deliverers)?;
-        let rate = if share == Share::Same { most } else { most / parts };
+        let rate = if share == Share::Grown { most / parts } else { most };
         let events = usize::try_from(rate * context.seconds(5))?;
+        if share == Share::Full {
+            let undelivered = Some(UNDELIVERED);
+            return self.bench.run(&Load { undelivered, ..Load::steady(audience, events) }).await;
+        }
         self.bench.run(&Load { batch: BATCH, ..Load::paced(audience, events, rate) }).await
     }
 
