@@ -3,7 +3,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,6 +36,8 @@ pub(crate) struct Lane {
     pub(crate) sink: SinkSid,
     state: Mutex<State>,
     wake: Notify,
+    /// Whether its sink takes events: nothing keeps the lane from sending what it has.
+    sends: AtomicBool,
     pub(crate) pulse: Pulse,
 }
 
@@ -66,7 +71,13 @@ impl Parked {
 
 impl Lane {
     pub(crate) fn new(sink: SinkSid) -> Self {
-        Self { sink, state: Mutex::default(), wake: Notify::new(), pulse: Pulse::default() }
+        Self {
+            sink,
+            state: Mutex::default(),
+            wake: Notify::new(),
+            sends: AtomicBool::new(false),
+            pulse: Pulse::default(),
+        }
     }
 
     /// Adds a fresh parcel, or gives it back if the lane is full or closed.
@@ -95,6 +106,16 @@ impl Lane {
         }
         let_go(&mut state.fresh);
         taken
+    }
+
+    /// Says whether its sink takes events.
+    fn set_sends(&self, sends: bool) {
+        self.sends.store(sends, Ordering::Relaxed);
+    }
+
+    /// Tells whether it would send, and nothing fresh waits: what it was too full for is not to wait any longer.
+    pub(crate) fn is_hungry(&self) -> bool {
+        self.sends.load(Ordering::Relaxed) && self.lock().fresh.is_empty()
     }
 
     /// How many fresh parcels wait.

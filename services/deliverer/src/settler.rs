@@ -1,7 +1,8 @@
 //! The settler of a tenure: turns finished chunks into settlements, as many in one as have come.
 //!
 //! Chunks of which everything was delivered are settled at once. What has to be parked is gathered for up to a second, so
-//! that parked chunks are worth compressing; a chunk and all its parks are always in one settlement.
+//! that parked chunks are worth compressing, unless a lane that was too full for them has nothing left to send: then they are
+//! parked at once, to be loaded. A chunk and all its parks are always in one settlement.
 
 use std::{collections::HashSet, mem, sync::Arc, time::Duration};
 
@@ -14,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     backlog::{self, Backlogs, Gathered, Given},
     ledger::Finished,
-    parcel::Source,
+    parcel::{Fate, Source},
     tenure::Tenure,
 };
 
@@ -29,8 +30,14 @@ const GATHER_MAX_BYTES: usize = 512 * 1024;
 
 /// Settles until the tenure is drained or aborted.
 pub(crate) async fn run(tenure: Arc<Tenure>, backlogs: Backlogs) {
-    let mut settler =
-        Settler { tenure, backlogs, parking: Vec::new(), dirty: HashSet::new(), flush_at: None };
+    let mut settler = Settler {
+        tenure,
+        backlogs,
+        parking: Vec::new(),
+        waiting: HashSet::new(),
+        dirty: HashSet::new(),
+        flush_at: None,
+    };
     let aborted = settler.tenure.aborted.clone();
     // Cancelled between two settlements or inside one: what was not settled is found by the next owner.
     aborted.run_until_cancelled(settler.settle_all()).await;
@@ -41,6 +48,8 @@ struct Settler {
     backlogs: Backlogs,
     /// Finished chunks that wait for others to be parked with.
     parking: Vec<Finished>,
+    /// Sinks whose backlog those go to.
+    waiting: HashSet<SinkSid>,
     dirty: HashSet<SinkSid>,
     flush_at: Option<Instant>,
 }
@@ -55,6 +64,7 @@ impl Settler {
                 .take()
                 .into_iter()
                 .partition(|chunk| !chunk.leftovers.is_empty() && !chunk.untouched);
+            self.waiting.extend(parking.iter().flat_map(sinks_of_backlog));
             self.parking.extend(parking);
             self.dirty.extend(self.tenure.take_dirty());
             let waits = !self.parking.is_empty() || !self.dirty.is_empty();
@@ -64,6 +74,7 @@ impl Settler {
             self.settle(plain, false).await;
             if waits && self.must_flush() {
                 let parking = mem::take(&mut self.parking);
+                self.waiting.clear();
                 self.flush_at = None;
                 self.settle(parking, true).await;
             }
@@ -91,6 +102,7 @@ impl Settler {
             || bytes >= GATHER_MAX_BYTES
             || self.parking.iter().any(|chunk| chunk.share.is_waited_for())
             || self.flush_at.is_some_and(|at| at <= Instant::now())
+            || self.tenure.is_any_hungry(&self.waiting)
     }
 
     async fn settle(&mut self, mut finished: Vec<Finished>, with_dirty: bool) {
@@ -173,6 +185,11 @@ fn fitting(finished: &[Finished]) -> usize {
         bytes <= SETTLE_MAX_BYTES
     });
     within.count().max(1).min(finished.len())
+}
+
+fn sinks_of_backlog(chunk: &Finished) -> impl Iterator<Item = SinkSid> {
+    let waits = chunk.leftovers.iter().filter(|left| matches!(left.fate, Fate::Backlog));
+    waits.map(|left| left.sink)
 }
 
 fn leftover_bytes(chunk: &Finished) -> usize {

@@ -255,6 +255,12 @@ impl Tenure {
         lock(&self.lanes).get(&sink).cloned()
     }
 
+    /// Tells whether a lane of these has nothing to send that is fresh.
+    pub(crate) fn is_any_hungry(&self, sinks: &HashSet<SinkSid>) -> bool {
+        let lanes = lock(&self.lanes);
+        sinks.iter().filter_map(|sink| lanes.get(sink)).any(|lane| lane.is_hungry())
+    }
+
     /// How many sinks have a lane and are not of those.
     pub(crate) fn lanes_but(&self, those: impl Fn(&SinkSid) -> bool) -> u32 {
         let lanes = lock(&self.lanes);

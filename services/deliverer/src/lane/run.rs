@@ -174,16 +174,22 @@ impl Runner {
     async fn step(&mut self) -> Option<Instant> {
         let spec = match self.standing() {
             Standing::Gone(reason) => {
+                self.lane.set_sends(false);
                 self.share.leave();
                 return self.purge(reason).await;
             }
-            Standing::Held { .. } | Standing::Unknown => return self.hold().await,
+            Standing::Held { .. } | Standing::Unknown => {
+                self.lane.set_sends(false);
+                return self.hold().await;
+            }
             Standing::Live(spec) => spec,
         };
         self.pace.follow(&spec.delivery);
         let now = self.tenure.cx.clock.now();
         self.paused_until = self.paused_until.filter(|until| *until > now);
-        match (self.breaker.gate(now), self.paused_until) {
+        let gate = (self.breaker.gate(now), self.paused_until);
+        self.lane.set_sends(matches!(gate, (Gate::Closed, None)));
+        match gate {
             (Gate::Closed, None) => self.send(spec),
             (Gate::Closed, Some(until)) => self.wait_out(until).await,
             (Gate::HalfOpen, None) => self.probe(spec).await,

@@ -84,3 +84,43 @@ async fn of_a_backlog_that_makes_way_for_fresh_events_no_more_is_read_than_is_se
     assert!(read < CHUNKS * 3 / 2, "{read} chunks were read of {CHUNKS}");
     deliverer.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_full_lane_had_no_room_for_comes_right_after_it_if_its_sink_is_well() {
+    const GATHER: Duration = Duration::from_secs(10);
+    let mut world = World::with([sink(1)]);
+    world.settings.delivery.lane_events = 10;
+    world.settings.delivery.gather = GATHER;
+    world.sinks.answer(sid(1), |_| Answer::status(200).after(Duration::from_millis(5)));
+    let deliverer = world.start().await;
+    for n in 0..5 {
+        world.publish(ids(&format!("chunk{n}-"), 15), &[1]).await;
+    }
+    let began = Instant::now();
+    let all = |w: &World| w.sinks.delivered(sid(1)).len() == 75;
+    world.until("all have come", 60 * SECOND, all).await;
+    assert!(world.queue.state().parks > 0, "the lane was not full");
+    assert!(began.elapsed() < GATHER / 2, "they were gathered while the lane had nothing to do");
+    deliverer.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_sink_that_is_down_cannot_take_is_gathered() {
+    let mut world = World::with([sink(1)]);
+    world.settings.delivery.gather = 10 * SECOND;
+    world.sinks.answer(sid(1), |_| Answer::status(500));
+    let deliverer = world.start().await;
+    world.publish(ids("first", 50), &[1]).await;
+    let open = |w: &World| w.backlog(1).is_some_and(|state| state.next_probe_ms != 0);
+    world.until("its breaker is open", 60 * SECOND, open).await;
+    let before = world.queue.state().parks;
+    for n in 0..50 {
+        world.publish(ids(&format!("late{n}-"), 1), &[1]).await;
+        sleep(SECOND / 50).await;
+    }
+    let late = |w: &World| w.queue.state().ready.is_empty();
+    world.until("all are parked", 60 * SECOND, late).await;
+    let parks = world.queue.state().parks - before;
+    assert!(parks <= 3, "{parks} chunks were parked for fifty events within a second");
+    deliverer.stop().await;
+}

@@ -50,6 +50,8 @@ pub(crate) struct State {
     pub(crate) takeovers: BTreeMap<u16, u32>,
     /// Most bytes that one settlement parked.
     pub(crate) largest_park: usize,
+    /// Chunks that were parked.
+    pub(crate) parks: usize,
     /// How often parked chunks were read.
     pub(crate) unparked: usize,
     /// Requests that were reported.
@@ -97,6 +99,7 @@ impl State {
     pub(super) fn keep(&mut self, home: u16, settlement: &Settlement) {
         let parked = settlement.parks.iter().map(|park| park.chunk.len()).sum();
         self.largest_park = self.largest_park.max(parked);
+        self.parks += settlement.parks.len();
         for park in &settlement.parks {
             let key = (home, park.sink, park.class == Class::Delayed);
             let set = self.parked.entry(key).or_default();
