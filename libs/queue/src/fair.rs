@@ -4,8 +4,11 @@
 
 use std::{
     collections::VecDeque,
-    sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
-    time::Duration,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU16, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use millrace_domain::Partition;
@@ -20,6 +23,11 @@ const FIRST_STEP: usize = 8;
 const GROWTH: usize = 4;
 /// A wait that was one: what is there already comes sooner.
 const CALM: Duration = Duration::from_millis(2);
+/// What a wait that was none may bring and still be called calm: a few events. Where publishes are large, looking first brings more of
+/// them at once.
+const CALM_BYTES: usize = 32 * 1024;
+/// How long it stays calm while nobody reads: longer, and much may have gathered.
+const CALM_FOR: Duration = Duration::from_millis(100);
 /// What a chunk is taken to be before one was seen.
 const FIRST_GUESS_BYTES: u64 = 64 * 1024;
 
@@ -29,8 +37,8 @@ pub(crate) struct Shares {
     chunk_bytes: AtomicU64,
     /// The partition that comes first next time.
     first: AtomicU16,
-    /// Whether the last read waited for what it brought: then nothing else was there.
-    calm: AtomicBool,
+    /// When the last read ended, if it waited for what it brought, or brought little, and no more than one of each.
+    calm: Mutex<Option<Instant>>,
 }
 
 impl Default for Shares {
@@ -38,7 +46,7 @@ impl Default for Shares {
         Self {
             chunk_bytes: AtomicU64::new(FIRST_GUESS_BYTES),
             first: AtomicU16::new(0),
-            calm: AtomicBool::new(false),
+            calm: Mutex::default(),
         }
     }
 }
@@ -64,14 +72,17 @@ impl Shares {
         }
     }
 
-    /// Whether a read need not look before it waits: a wait that finds something does not last, and brings it.
-    pub(crate) fn are_calm(&self) -> bool {
-        self.calm.load(Ordering::Relaxed)
+    /// Whether a read need not look before it waits: a wait that finds something does not last, and brings it. Asked once a read: after
+    /// one that was given up or failed, the next one looks.
+    pub(crate) fn take_calm(&self) -> bool {
+        let calm = self.calm.lock().unwrap_or_else(PoisonError::into_inner).take();
+        calm.is_some_and(|since| since.elapsed() <= CALM_FOR)
     }
 
-    /// Notes how long a read waited for what it brought, and whether there was more.
-    pub(crate) fn note_wait(&self, waited: Duration, more: bool) {
-        self.calm.store(waited >= CALM && !more, Ordering::Relaxed);
+    /// Notes how long a read waited, the bytes it brought, and whether there was more.
+    pub(crate) fn note_wait(&self, waited: Duration, bytes: usize, more: bool) {
+        let is_calm = !more && (waited >= CALM || bytes <= CALM_BYTES);
+        *self.calm.lock().unwrap_or_else(PoisonError::into_inner) = is_calm.then(Instant::now);
     }
 
     /// Ends a read: remembers where it stopped, and how large its chunks were, slow to forget large ones.
@@ -194,15 +205,20 @@ mod tests {
     }
 
     #[test]
-    fn is_calm_as_long_as_reads_have_to_wait() {
+    fn is_calm_as_long_as_reads_wait_or_bring_little() {
         let shares = Shares::default();
-        assert!(!shares.are_calm());
-        shares.note_wait(Duration::from_secs(1), false);
-        assert!(shares.are_calm());
-        for (waited, more) in [(Duration::from_micros(300), false), (Duration::from_secs(1), true)]
-        {
-            shares.note_wait(waited, more);
-            assert!(!shares.are_calm());
+        assert!(!shares.take_calm());
+        for (waited_ms, bytes, more, calm) in [
+            (1_000, 2 * CALM_BYTES, false, true),
+            (0, 2 * CALM_BYTES, false, false),
+            (0, CALM_BYTES, false, true),
+            (0, CALM_BYTES, true, false),
+            (1_000, 0, false, true),
+            (1_000, 0, true, false),
+        ] {
+            shares.note_wait(Duration::from_millis(waited_ms), bytes, more);
+            assert_eq!(shares.take_calm(), calm, "{waited_ms} ms, {bytes} bytes, more: {more}");
+            assert!(!shares.take_calm(), "a read in between was given up");
         }
     }
 

@@ -22,7 +22,7 @@ use super::{
     node::Node,
 };
 use crate::{
-    Class, Entry, EntryId, Error, ParkedChunk, ParkedId, ParkedQuery, Result, backlog,
+    Class, Entry, EntryId, Error, ParkedChunk, ParkedId, ParkedQuery, READ_LIMIT, Result, backlog,
     compress::decompress,
 };
 
@@ -102,7 +102,7 @@ impl RedisQueue {
     ) -> Result<Vec<(Partition, Entry)>, Failure> {
         let keys = self.ready_keys(cursors);
         let mut plan = self.shares.plan(cursors);
-        let waits_at_once = self.shares.are_calm() && !wait.is_zero();
+        let waits_at_once = self.shares.take_calm() && !wait.is_zero();
         while !waits_at_once && let Some(count) = plan.next_count() {
             let read = self.xread(&plan.cursors, count, None);
             let streams: RawStreams = node.query(&read).await?;
@@ -114,8 +114,11 @@ impl RedisQueue {
             let asked = Instant::now();
             let streams: RawStreams = node.wait(&read, wait).await?;
             let found = entries::chunks(streams, CHUNK_FIELD, &keys);
-            let more = found.iter().any(|(_, entries)| entries.len() >= WAITING_COUNT);
-            self.shares.note_wait(asked.elapsed(), more);
+            let chunks = || found.iter().flat_map(|(_, entries)| entries);
+            let more = found.iter().any(|(_, entries)| entries.len() >= WAITING_COUNT)
+                || chunks().count() > READ_LIMIT;
+            let bytes = chunks().map(|entry| entry.chunk.len()).sum();
+            self.shares.note_wait(asked.elapsed(), bytes, more);
             plan.take(found);
         }
         Ok(self.shares.finish(plan))
