@@ -1,10 +1,12 @@
 //! The queue on Redis passes the suite.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use millrace_domain::Partition;
+use millrace_proto::internal::{AttemptReport, AttemptReports};
 use millrace_queue::{
-    Queue, RedisOptions, RedisQueue,
+    Queue, RedisOptions, RedisQueue, ReportKind, Settlement, Token,
     conformance::{self, ATTEMPTS_MAX, Fixture, PARTITIONS, Store},
 };
 use millrace_testkit::redis::{Redis, prefix};
@@ -86,4 +88,32 @@ async fn crashes_lose_nothing() {
 #[tokio::test]
 async fn recovery_is_as_the_contract_says() {
     conformance::recovery(&OnRedis::start().await).await;
+}
+
+#[tokio::test]
+async fn reports_of_more_partitions_than_are_read_at_once_come_from_each_in_turn() {
+    const MANY: u16 = 8;
+    let redis = Redis::start().await.expect("a Redis to test on");
+    let (url, prefix) = (redis.url().to_owned(), prefix());
+    let options = RedisOptions { url, prefix, partitions: MANY, ..RedisOptions::default() };
+    let queue = RedisQueue::connect(options).await.expect("connect");
+    let (all, owner): (Vec<_>, _) =
+        ((0..MANY).map(Partition).collect(), Token(uuid::Uuid::now_v7()));
+    queue.acquire(&all, owner, Duration::from_secs(60)).await.expect("acquire");
+    for partition in &all {
+        for _ in 0..3 {
+            let attempts = AttemptReports { attempts: vec![AttemptReport::default()] };
+            let settlement = Settlement { attempts, ..Settlement::default() };
+            queue.settle(*partition, owner, &settlement).await.expect("settle");
+        }
+    }
+    for round in 0..3 {
+        let mut reached = Vec::new();
+        for _ in 0..4 {
+            let reports = queue.reports(ReportKind::Attempts, "a", 2).await.expect("reports");
+            reached.extend(reports.iter().map(|report| report.partition));
+        }
+        reached.sort();
+        assert_eq!(reached, all, "round {round}");
+    }
 }

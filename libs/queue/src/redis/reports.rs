@@ -29,7 +29,8 @@ pub(super) struct Progress {
     /// begun.
     history: Option<VecDeque<(Partition, EntryId)>>,
     took_over: Option<Instant>,
-    turn: u16,
+    /// The partition that comes first next time.
+    first: u16,
 }
 
 /// One call of `reports`.
@@ -116,17 +117,18 @@ impl RedisQueue {
         Ok(())
     }
 
-    /// Reads what no consumer has been given, some partitions at a time, another one first each time.
+    /// Reads what no consumer has been given, some partitions at a time, and goes on from there the next time.
     async fn read_new(
         &self,
         progress: &mut Progress,
         round: &mut Round<'_>,
     ) -> Result<(), Failure> {
         let mut partitions: VecDeque<_> = self.all_partitions().collect();
-        partitions.rotate_left(usize::from(progress.turn % self.partitions.max(1)));
-        progress.turn = progress.turn.wrapping_add(1);
+        partitions.rotate_left(usize::from(progress.first));
+        let mut reached = 0;
         while round.room() > 0 && !partitions.is_empty() {
             let asked = partitions.len().min(round.room());
+            reached += asked;
             let from: Vec<_> = partitions.drain(..asked).map(|p| (p, ">".to_owned())).collect();
             let count = (round.room() / asked).max(1);
             for (partition, entries) in self.read_group(round, &from).await? {
@@ -136,6 +138,7 @@ impl RedisQueue {
                 self.keep(partition, entries, round).await?;
             }
         }
+        progress.first = after(progress.first, reached, self.partitions);
         Ok(())
     }
 
@@ -248,4 +251,26 @@ impl RedisQueue {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The partition that comes first after `reached` of `all` were asked from `first` on; where all were, another one does all the same.
+fn after(first: u16, reached: usize, all: u16) -> u16 {
+    let step = u16::try_from(reached).ok().filter(|reached| *reached < all).unwrap_or(1);
+    u16::try_from((u32::from(first) + u32::from(step)) % u32::from(all.max(1))).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_goes_on_where_it_stopped() {
+        assert_eq!(after(0, 128, 256), 128);
+        assert_eq!(after(200, 128, 256), 72);
+        for reached in [64, 65, 70_000] {
+            assert_eq!(after(63, reached, 64), 0, "all were asked");
+        }
+        assert_eq!(after(5, 0, 64), 5, "there was room for none");
+        assert_eq!(after(u16::MAX - 1, 1, u16::MAX), 0);
+    }
 }
