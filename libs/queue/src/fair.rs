@@ -37,7 +37,7 @@ pub(crate) struct Shares {
     chunk_bytes: AtomicU64,
     /// The partition that comes first next time.
     first: AtomicU16,
-    /// When the last read ended, if it waited for what it brought, or brought little, and no more than one of each.
+    /// When the last read ended, if it waited for what it brought, or brought little, and there was not more.
     calm: Mutex<Option<Instant>>,
 }
 
@@ -74,15 +74,15 @@ impl Shares {
 
     /// Whether a read need not look before it waits: a wait that finds something does not last, and brings it. Asked once a read: after
     /// one that was given up or failed, the next one looks.
-    pub(crate) fn take_calm(&self) -> bool {
+    pub(crate) fn take_calm(&self, now: Instant) -> bool {
         let calm = self.calm.lock().unwrap_or_else(PoisonError::into_inner).take();
-        calm.is_some_and(|since| since.elapsed() <= CALM_FOR)
+        calm.is_some_and(|since| now.duration_since(since) <= CALM_FOR)
     }
 
-    /// Notes how long a read waited, the bytes it brought, and whether there was more.
-    pub(crate) fn note_wait(&self, waited: Duration, bytes: usize, more: bool) {
+    /// Notes until when, and how long, a read waited, the bytes it brought, and whether there was more.
+    pub(crate) fn note_wait(&self, now: Instant, waited: Duration, bytes: usize, more: bool) {
         let is_calm = !more && (waited >= CALM || bytes <= CALM_BYTES);
-        *self.calm.lock().unwrap_or_else(PoisonError::into_inner) = is_calm.then(Instant::now);
+        *self.calm.lock().unwrap_or_else(PoisonError::into_inner) = is_calm.then_some(now);
     }
 
     /// Ends a read: remembers where it stopped, and how large its chunks were, slow to forget large ones.
@@ -206,8 +206,8 @@ mod tests {
 
     #[test]
     fn is_calm_as_long_as_reads_wait_or_bring_little() {
-        let shares = Shares::default();
-        assert!(!shares.take_calm());
+        let (shares, now) = (Shares::default(), Instant::now());
+        assert!(!shares.take_calm(now));
         for (waited_ms, bytes, more, calm) in [
             (1_000, 2 * CALM_BYTES, false, true),
             (0, 2 * CALM_BYTES, false, false),
@@ -216,9 +216,13 @@ mod tests {
             (1_000, 0, false, true),
             (1_000, 0, true, false),
         ] {
-            shares.note_wait(Duration::from_millis(waited_ms), bytes, more);
-            assert_eq!(shares.take_calm(), calm, "{waited_ms} ms, {bytes} bytes, more: {more}");
-            assert!(!shares.take_calm(), "a read in between was given up");
+            shares.note_wait(now, Duration::from_millis(waited_ms), bytes, more);
+            assert_eq!(shares.take_calm(now), calm, "{waited_ms} ms, {bytes} bytes, more: {more}");
+            assert!(!shares.take_calm(now), "a read in between was given up");
+        }
+        for (later, calm) in [(CALM_FOR, true), (CALM_FOR + Duration::from_millis(1), false)] {
+            shares.note_wait(now, CALM, 0, false);
+            assert_eq!(shares.take_calm(now + later), calm, "{later:?} without a read");
         }
     }
 

@@ -102,7 +102,7 @@ impl RedisQueue {
     ) -> Result<Vec<(Partition, Entry)>, Failure> {
         let keys = self.ready_keys(cursors);
         let mut plan = self.shares.plan(cursors);
-        let waits_at_once = self.shares.take_calm() && !wait.is_zero();
+        let waits_at_once = !wait.is_zero() && self.shares.take_calm(Instant::now());
         while !waits_at_once && let Some(count) = plan.next_count() {
             let read = self.xread(&plan.cursors, count, None);
             let streams: RawStreams = node.query(&read).await?;
@@ -118,7 +118,8 @@ impl RedisQueue {
             let more = found.iter().any(|(_, entries)| entries.len() >= WAITING_COUNT)
                 || chunks().count() > READ_LIMIT;
             let bytes = chunks().map(|entry| entry.chunk.len()).sum();
-            self.shares.note_wait(asked.elapsed(), bytes, more);
+            let now = Instant::now();
+            self.shares.note_wait(now, now.duration_since(asked), bytes, more);
             plan.take(found);
         }
         Ok(self.shares.finish(plan))

@@ -138,7 +138,7 @@ impl RedisQueue {
                 self.keep(partition, entries, round).await?;
             }
         }
-        progress.first = after(progress.first, reached, self.partitions);
+        progress.first = next_first(progress.first, reached, self.partitions);
         Ok(())
     }
 
@@ -254,7 +254,7 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// The partition that comes first after `reached` of `all` were asked from `first` on; where all were, another one does all the same.
-fn after(first: u16, reached: usize, all: u16) -> u16 {
+fn next_first(first: u16, reached: usize, all: u16) -> u16 {
     let step = u16::try_from(reached).ok().filter(|reached| *reached < all).unwrap_or(1);
     u16::try_from((u32::from(first) + u32::from(step)) % u32::from(all.max(1))).unwrap_or(0)
 }
@@ -265,12 +265,12 @@ mod tests {
 
     #[test]
     fn reading_goes_on_where_it_stopped() {
-        assert_eq!(after(0, 128, 256), 128);
-        assert_eq!(after(200, 128, 256), 72);
+        assert_eq!(next_first(0, 128, 256), 128);
+        assert_eq!(next_first(200, 128, 256), 72);
         for reached in [64, 65, 70_000] {
-            assert_eq!(after(63, reached, 64), 0, "all were asked");
+            assert_eq!(next_first(63, reached, 64), 0, "all were asked");
         }
-        assert_eq!(after(5, 0, 64), 5, "there was room for none");
-        assert_eq!(after(u16::MAX - 1, 1, u16::MAX), 0);
+        assert_eq!(next_first(5, 0, 64), 5, "there was room for none");
+        assert_eq!(next_first(u16::MAX - 1, 1, u16::MAX), 0);
     }
 }
