@@ -95,7 +95,7 @@ pub struct DeliverySettings {
     /// How long an event may wait in memory before it is parked.
     #[serde(with = "humantime_serde")]
     pub linger: Duration,
-    /// How long parks are gathered.
+    /// How long what is to be parked is gathered, unless a lane waits for it.
     #[serde(with = "humantime_serde")]
     pub gather: Duration,
 }

@@ -36,7 +36,7 @@ pub(crate) struct Lane {
     pub(crate) sink: SinkSid,
     state: Mutex<State>,
     wake: Notify,
-    /// Whether its sink takes events: nothing keeps the lane from sending what it has.
+    /// Whether its sink takes events: its breaker is closed, and nobody asked for a pause.
     sends: AtomicBool,
     pub(crate) pulse: Pulse,
 }
@@ -45,6 +45,8 @@ pub(crate) struct Lane {
 struct State {
     fresh: VecDeque<Parcel>,
     fresh_bytes: usize,
+    /// It was too full for something since it was last empty.
+    overflowed: bool,
     closed: bool,
     parked: Parked,
 }
@@ -87,6 +89,7 @@ impl Lane {
         let full = state.fresh.len() >= bounds.lane_events
             || (state.fresh_bytes + size > bounds.lane_bytes && !state.fresh.is_empty());
         if state.closed || full {
+            state.overflowed = true;
             return Err(parcel);
         }
         state.fresh_bytes += size;
@@ -113,9 +116,17 @@ impl Lane {
         self.sends.store(sends, Ordering::Relaxed);
     }
 
-    /// Tells whether it would send, and nothing fresh waits: what it was too full for is not to wait any longer.
+    /// Tells whether its sink takes events, and none that is fresh waits: what it was too full for is not to wait any longer.
     pub(crate) fn is_hungry(&self) -> bool {
         self.sends.load(Ordering::Relaxed) && self.lock().fresh.is_empty()
+    }
+
+    /// Tells once that it is empty which was too full.
+    fn has_recovered(&self) -> bool {
+        let mut state = self.lock();
+        let recovered = state.overflowed && state.fresh.is_empty();
+        state.overflowed &= !recovered;
+        recovered
     }
 
     /// How many fresh parcels wait.

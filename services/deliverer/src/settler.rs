@@ -1,8 +1,8 @@
 //! The settler of a tenure: turns finished chunks into settlements, as many in one as have come.
 //!
 //! Chunks of which everything was delivered are settled at once. What has to be parked is gathered for up to a second, so
-//! that parked chunks are worth compressing, unless a lane that was too full for them has nothing left to send: then they are
-//! parked at once, to be loaded. A chunk and all its parks are always in one settlement.
+//! that parked chunks are worth compressing; but where a lane was too full for it and waits for more now, it is parked at once, to be
+//! loaded. A chunk and all its parks are always in one settlement.
 
 use std::{collections::HashSet, mem, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     backlog::{self, Backlogs, Gathered, Given},
     ledger::Finished,
-    parcel::{Fate, Source},
+    parcel::{Fate, Leftover, Source},
     tenure::Tenure,
 };
 
@@ -34,7 +34,7 @@ pub(crate) async fn run(tenure: Arc<Tenure>, backlogs: Backlogs) {
         tenure,
         backlogs,
         parking: Vec::new(),
-        waiting: HashSet::new(),
+        parking_for: HashSet::new(),
         dirty: HashSet::new(),
         flush_at: None,
     };
@@ -48,8 +48,8 @@ struct Settler {
     backlogs: Backlogs,
     /// Finished chunks that wait for others to be parked with.
     parking: Vec<Finished>,
-    /// Sinks whose backlog those go to.
-    waiting: HashSet<SinkSid>,
+    /// Sinks that those of `ready` are parked for. What was parked before never hurries: it would be loaded and parked again.
+    parking_for: HashSet<SinkSid>,
     dirty: HashSet<SinkSid>,
     flush_at: Option<Instant>,
 }
@@ -64,7 +64,7 @@ impl Settler {
                 .take()
                 .into_iter()
                 .partition(|chunk| !chunk.leftovers.is_empty() && !chunk.untouched);
-            self.waiting.extend(parking.iter().flat_map(sinks_of_backlog));
+            self.parking_for.extend(parking.iter().flat_map(new_in_backlog));
             self.parking.extend(parking);
             self.dirty.extend(self.tenure.take_dirty());
             let waits = !self.parking.is_empty() || !self.dirty.is_empty();
@@ -74,9 +74,12 @@ impl Settler {
             self.settle(plain, false).await;
             if waits && self.must_flush() {
                 let parking = mem::take(&mut self.parking);
-                self.waiting.clear();
+                self.parking_for.clear();
                 self.flush_at = None;
                 self.settle(parking, true).await;
+            } else {
+                let wanted = self.take_wanted();
+                self.settle(wanted, false).await;
             }
             if self.tenure.take_trust() {
                 self.put(&Settlement { trusted: true, ..Settlement::default() }).await;
@@ -102,7 +105,22 @@ impl Settler {
             || bytes >= GATHER_MAX_BYTES
             || self.parking.iter().any(|chunk| chunk.share.is_waited_for())
             || self.flush_at.is_some_and(|at| at <= Instant::now())
-            || self.tenure.is_any_hungry(&self.waiting)
+    }
+
+    /// Takes of what is gathered what lanes wait for; the rest, of sinks that are down, is still worth gathering.
+    fn take_wanted(&mut self) -> Vec<Finished> {
+        let hungry = self.tenure.hungry_among(&self.parking_for);
+        if hungry.is_empty() {
+            return Vec::new();
+        }
+        self.parking_for.retain(|sink| !hungry.contains(sink));
+        let wanted =
+            |chunk: &mut Finished| new_in_backlog(chunk).any(|sink| hungry.contains(&sink));
+        let taken = self.parking.extract_if(.., wanted).collect();
+        if self.parking.is_empty() && self.dirty.is_empty() {
+            self.flush_at = None;
+        }
+        taken
     }
 
     async fn settle(&mut self, mut finished: Vec<Finished>, with_dirty: bool) {
@@ -187,9 +205,11 @@ fn fitting(finished: &[Finished]) -> usize {
     within.count().max(1).min(finished.len())
 }
 
-fn sinks_of_backlog(chunk: &Finished) -> impl Iterator<Item = SinkSid> {
-    let waits = chunk.leftovers.iter().filter(|left| matches!(left.fate, Fate::Backlog));
-    waits.map(|left| left.sink)
+/// Sinks that a chunk of `ready` adds to the backlogs of.
+fn new_in_backlog(chunk: &Finished) -> impl Iterator<Item = SinkSid> {
+    let is_new = matches!(chunk.source, Source::Ready(_));
+    let waits = move |left: &&Leftover| is_new && matches!(left.fate, Fate::Backlog);
+    chunk.leftovers.iter().filter(waits).map(|left| left.sink)
 }
 
 fn leftover_bytes(chunk: &Finished) -> usize {

@@ -255,10 +255,11 @@ impl Tenure {
         lock(&self.lanes).get(&sink).cloned()
     }
 
-    /// Tells whether a lane of these has nothing to send that is fresh.
-    pub(crate) fn is_any_hungry(&self, sinks: &HashSet<SinkSid>) -> bool {
+    /// Which of these sinks have a lane that waits for events.
+    pub(crate) fn hungry_among(&self, sinks: &HashSet<SinkSid>) -> HashSet<SinkSid> {
         let lanes = lock(&self.lanes);
-        sinks.iter().filter_map(|sink| lanes.get(sink)).any(|lane| lane.is_hungry())
+        let is_hungry = |sink: &&SinkSid| lanes.get(sink).is_some_and(|lane| lane.is_hungry());
+        sinks.iter().filter(is_hungry).copied().collect()
     }
 
     /// How many sinks have a lane and are not of those.

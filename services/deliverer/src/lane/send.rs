@@ -33,6 +33,9 @@ impl Runner {
         let room = self.room_for_parked(&spec);
         let due = self.load(room);
         let next = self.start_all(&spec);
+        if self.lane.has_recovered() {
+            self.tenure.ledger.wake();
+        }
         due.into_iter().chain(next).chain(self.stale_at()).min()
     }
 

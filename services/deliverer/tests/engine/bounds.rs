@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     sinks::Answer,
-    world::{World, ids, sid, sink},
+    world::{World, home, ids, sid, sink},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -122,5 +122,44 @@ async fn what_a_sink_that_is_down_cannot_take_is_gathered() {
     world.until("all are parked", 60 * SECOND, late).await;
     let parks = world.queue.state().parks - before;
     assert!(parks <= 3, "{parks} chunks were parked for fifty events within a second");
+    deliverer.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_that_are_down_cannot_take_is_gathered_while_a_lane_that_was_full_gets_its_rest()
+ {
+    let mut down = sink(2);
+    down.paused = true;
+    let mut world = World::with([sink(1), down]);
+    world.settings.delivery.lane_events = 10;
+    world.settings.delivery.gather = 10 * SECOND;
+    world.sinks.answer(sid(1), |_| Answer::status(200).after(Duration::from_millis(5)));
+    let deliverer = world.start().await;
+    for n in 0..20 {
+        world.publish(ids(&format!("down{n}-"), 1), &[2]).await;
+        world.publish(ids(&format!("well{n}-"), 30), &[1]).await;
+        let all = |w: &World| w.sinks.delivered(sid(1)).len() == 30 * (n + 1);
+        world.until("the one that is well has all", 60 * SECOND, all).await;
+    }
+    let late = |w: &World| w.queue.state().ready.is_empty();
+    world.until("the others are parked", 60 * SECOND, late).await;
+    let chunks = world.queue.state().parked[&(home().0, sid(2), false)].len();
+    assert!(chunks <= 3, "{chunks} chunks for twenty events");
+    deliverer.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_lane_that_stays_full_has_no_room_for_is_gathered() {
+    let mut world = World::with([sink(1)]);
+    world.settings.delivery.lane_events = 10;
+    world.settings.delivery.in_flight_per_sink = 2;
+    world.sinks.answer(sid(1), |_| Answer::status(200).after(SECOND / 5));
+    let deliverer = world.start().await;
+    for n in 0..20 {
+        world.publish(ids(&format!("more{n}-"), 15), &[1]).await;
+        sleep(SECOND / 10).await;
+    }
+    let parks = world.queue.state().parks;
+    assert!((1..=4).contains(&parks), "{parks} chunks were parked in two seconds");
     deliverer.stop().await;
 }
