@@ -1,3 +1,5 @@
+//! How much a statement that writes logs may hold.
+
 use super::*;
 
 fn sizes(ids: &[usize]) -> Vec<usize> {
