@@ -12,7 +12,10 @@ use millrace_queue::Queue;
 use millrace_runtime::Tasks;
 use millrace_sinks::Drivers;
 use millrace_watch::Watch;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::{
+    sync::{Notify, Semaphore, SemaphorePermit},
+    time::Instant,
+};
 
 use crate::{
     background::Background,
@@ -33,6 +36,8 @@ pub(crate) struct Context {
     pub(crate) delivery: DeliverySettings,
     pub(crate) logs: LogsSettings,
     pub(crate) clock: QueueClock,
+    /// When this process began: its partitions settle at instants that are counted from there.
+    pub(crate) began: Instant,
     /// Where backlogs are worked off.
     pub(crate) background: Background,
     /// Places for requests, of the process.

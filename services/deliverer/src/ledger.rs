@@ -16,6 +16,9 @@ use crate::{
     parcel::{Leftover, Source},
 };
 
+/// So many chunks are worth a settlement of their own.
+const LINGER_MAX_CHUNKS: usize = 64;
+
 /// A chunk whose parcels are all accounted for.
 #[derive(Debug)]
 pub(crate) struct Finished {
@@ -75,6 +78,14 @@ impl Ledger {
     /// Takes what is finished.
     pub(crate) fn take(&self) -> Vec<Finished> {
         mem::take(&mut *self.finished.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Tells whether what is finished may wait for more: it is few chunks, all of it was delivered, and nobody waits for it.
+    pub(crate) fn may_linger(&self) -> bool {
+        let finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_patient =
+            |chunk: &Finished| chunk.leftovers.is_empty() && !chunk.share.is_waited_for();
+        finished.len() < LINGER_MAX_CHUNKS && finished.iter().all(is_patient)
     }
 
     /// Waits for something to be finished, or for [`Self::wake`].
@@ -160,7 +171,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::parcel::{Fate, tests::parcels};
+    use crate::{
+        context::Unsettled,
+        parcel::{Fate, tests::parcels},
+    };
 
     fn parked() -> Source {
         Source::Parked {
@@ -201,6 +215,23 @@ mod tests {
         let finished = ledger.take();
         assert!(!finished[0].untouched);
         assert_eq!(finished[0].leftovers.len(), 1, "the rest is parked anew");
+    }
+
+    #[test]
+    fn what_was_delivered_may_wait_for_more_but_not_what_is_left_nor_many() {
+        let share = Unsettled::new(1);
+        let ledger = Arc::new(Ledger::default());
+        for _ in 1..LINGER_MAX_CHUNKS {
+            ledger.open(Source::Ready(EntryId::default()), 0, share.take(1));
+        }
+        assert!(ledger.may_linger());
+        ledger.open(Source::Ready(EntryId::default()), 0, share.take(1));
+        assert!(!ledger.may_linger(), "they are enough");
+        ledger.take();
+        assert!(ledger.may_linger());
+        let (ledger, parcels) = parcels(Source::Ready(EntryId::default()), &[1]);
+        drop(parcels);
+        assert!(!ledger.may_linger(), "it has to be parked");
     }
 
     #[test]

@@ -31,7 +31,10 @@ use millrace_queue::{
 use millrace_runtime::{Process, Readiness, admin, grpc::standard_routes, server, telemetry};
 use millrace_sinks::Drivers;
 use millrace_watch::{Client, View, Watch};
-use tokio::sync::{Notify, Semaphore};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::Instant,
+};
 use tonic::service::Routes;
 use uuid::Uuid;
 
@@ -131,6 +134,7 @@ pub async fn build_with(
         drivers,
         watch,
         clock,
+        began: Instant::now(),
         background: Background::new()?,
         in_flight: Budget::new(settings.delivery.in_flight),
         unsettled: Unsettled::new(settings.delivery.unsettled_bytes),

@@ -1,7 +1,8 @@
 //! The settler of a tenure: turns finished chunks into settlements, as many in one as have come.
 //!
-//! Chunks of which everything was delivered are settled at once. What has to be parked is gathered for up to a second, so
-//! that parked chunks are worth compressing; but where a lane was too full for it and waits for more now, it is parked at once, to be
+//! All partitions of a process settle at the same instants, every 10 ms, so that many chunks cost what one does, and one write to
+//! the queue is of many partitions. Nobody waits for that: what was delivered has only to be removed, and after a crash as much more
+//! comes again. What has to be parked is gathered for up to a second, so that parked chunks are worth compressing; but where a lane was too full for it and waits for more now, it is parked at once, to be
 //! loaded. A chunk and all its parks are always in one settlement.
 
 use std::{collections::HashSet, mem, sync::Arc, time::Duration};
@@ -19,6 +20,8 @@ use crate::{
     tenure::Tenure,
 };
 
+/// How often what was delivered is settled.
+const TURN: Duration = Duration::from_millis(10);
 /// Most finished chunks in one settlement: what a script does without holding up the queue.
 const SETTLE_MAX_CHUNKS: usize = 256;
 /// Bytes of events that one settlement parks or reports: a script must be short, and its answer come in time.
@@ -58,6 +61,7 @@ impl Settler {
     async fn settle_all(&mut self) {
         loop {
             self.wait().await;
+            self.linger().await;
             let (parking, plain): (Vec<_>, Vec<_>) = self
                 .tenure
                 .ledger
@@ -67,19 +71,22 @@ impl Settler {
             self.parking_for.extend(parking.iter().flat_map(new_in_backlog));
             self.parking.extend(parking);
             self.dirty.extend(self.tenure.take_dirty());
-            let waits = !self.parking.is_empty() || !self.dirty.is_empty();
-            if waits && self.flush_at.is_none() {
+            if self.flush_at.is_none() && self.has_gathered() {
                 self.flush_at = Some(Instant::now() + self.tenure.cx.delivery.gather);
             }
-            self.settle(plain, false).await;
-            if waits && self.must_flush() {
+            // How sinks are goes along with what is settled.
+            let along = !plain.is_empty();
+            self.settle(plain, along).await;
+            if self.must_flush() {
                 let parking = mem::take(&mut self.parking);
                 self.parking_for.clear();
-                self.flush_at = None;
                 self.settle(parking, true).await;
             } else {
                 let wanted = self.take_wanted();
                 self.settle(wanted, false).await;
+            }
+            if !self.has_gathered() {
+                self.flush_at = None;
             }
             if self.tenure.take_trust() {
                 self.put(&Settlement { trusted: true, ..Settlement::default() }).await;
@@ -96,6 +103,20 @@ impl Settler {
         match self.flush_at {
             Some(at) => drop(timeout_at(at, changed).await),
             None => changed.await,
+        }
+    }
+
+    /// Has what is finished wait for its turn, while nobody waits for it.
+    async fn linger(&self) {
+        let Tenure { ledger, cx, .. } = &*self.tenure;
+        let turn = next_turn(cx.began, Instant::now());
+        while ledger.may_linger()
+            && !self.must_flush()
+            && self.tenure.hungry_among(&self.parking_for).is_empty()
+        {
+            if timeout_at(turn, ledger.changed()).await.is_err() {
+                return;
+            }
         }
     }
 
@@ -116,11 +137,11 @@ impl Settler {
         self.parking_for.retain(|sink| !hungry.contains(sink));
         let wanted =
             |chunk: &mut Finished| new_in_backlog(chunk).any(|sink| hungry.contains(&sink));
-        let taken = self.parking.extract_if(.., wanted).collect();
-        if self.parking.is_empty() && self.dirty.is_empty() {
-            self.flush_at = None;
-        }
-        taken
+        self.parking.extract_if(.., wanted).collect()
+    }
+
+    fn has_gathered(&self) -> bool {
+        !self.parking.is_empty() || !self.dirty.is_empty()
     }
 
     async fn settle(&mut self, mut finished: Vec<Finished>, with_dirty: bool) {
@@ -195,6 +216,13 @@ impl Settler {
     }
 }
 
+/// When it is the next turn to settle of all partitions of a process that `began` then.
+fn next_turn(began: Instant, now: Instant) -> Instant {
+    let since = now.duration_since(began);
+    let past = since.as_nanos() % TURN.as_nanos();
+    now + TURN - Duration::from_nanos(u64::try_from(past).unwrap_or(0))
+}
+
 /// How many of the first chunks go into one settlement; at least one.
 fn fitting(finished: &[Finished]) -> usize {
     let mut bytes = 0;
@@ -214,4 +242,19 @@ fn new_in_backlog(chunk: &Finished) -> impl Iterator<Item = SinkSid> {
 
 fn leftover_bytes(chunk: &Finished) -> usize {
     chunk.leftovers.iter().map(|left| left.event.variants[left.variant].event.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_are_the_same_for_all() {
+        let began = Instant::now();
+        let turn_at = |micros| next_turn(began, began + Duration::from_micros(micros)) - began;
+        assert_eq!(turn_at(0), TURN);
+        assert_eq!(turn_at(9_999), TURN);
+        assert_eq!(turn_at(10_000), 2 * TURN);
+        assert_eq!(turn_at(3_600_000_001), Duration::from_secs(3_600) + TURN);
+    }
 }
