@@ -25,6 +25,7 @@ mod outcome;
 mod pace;
 mod probe;
 pub(crate) mod pulse;
+mod rest;
 pub(crate) mod run;
 mod send;
 mod shelf;

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::rest::Rest;
+
 /// For so long after a fresh event the backlog is held back: events that come more seldom are not a stream to be kept smooth.
 const MINDFUL: Duration = Duration::from_secs(5);
 /// The backlog of a sink that takes so long for a request is not held back: what it waits for is the sink, and to learn would take
@@ -42,6 +44,7 @@ pub(super) struct Congestion {
     alone: Option<(Duration, Instant)>,
     /// No request was open when the last one was answered: the next begins alone.
     quiet: bool,
+    rest: Rest,
     /// How long it takes us to make a request, about.
     making: Option<Duration>,
 }
@@ -56,6 +59,7 @@ impl Congestion {
             last: Duration::ZERO,
             alone: None,
             quiet: true,
+            rest: Rest::default(),
             making: None,
         }
     }
@@ -88,7 +92,12 @@ impl Congestion {
 
     /// Tells whether the backlog, with so many requests `open`, may have one more.
     pub(super) fn admits(&self, open: usize) -> bool {
-        open < self.limit(usize::MAX)
+        open < self.limit(usize::MAX) && self.rests_until().is_none()
+    }
+
+    /// Until when the backlog rests, where it is held back at all.
+    pub(super) fn rests_until(&self) -> Option<Instant> {
+        self.rest.until().filter(|_| self.limit(usize::MAX) < usize::MAX)
     }
 
     /// A request delivered events, of the backlog or not, in `took`.
@@ -104,6 +113,7 @@ impl Congestion {
     /// A request of the backlog delivered events in `took`, while others were `open`, of `most` at once. What failed tells
     /// nothing: a refusal is quick.
     pub(super) fn answered(&mut self, took: Duration, open: usize, most: usize) {
+        self.rest.worked(took, open);
         let was_alone = self.quiet && open == 0;
         self.quiet = open == 0;
         let (lasts, times) = LEARNT_FOR;
@@ -167,7 +177,7 @@ mod tests {
     /// One round at such a sink; tells how many there were at once.
     async fn round(congestion: &mut Congestion, at_once: u32, took: Duration) -> usize {
         congestion.saw_fresh();
-        let open = (0..64).find(|open| !congestion.admits(*open)).unwrap_or(64);
+        let open = congestion.limit(64);
         let rounds = u32::try_from(open).expect("few").div_ceil(at_once);
         tokio::time::advance(took * rounds).await;
         for others in (0..open).rev() {
@@ -228,6 +238,7 @@ mod tests {
         congestion.answered(UNHURRIED, 1, 64);
         congestion.heard(Duration::from_millis(5));
         assert!(!congestion.admits(1));
+        assert!(!congestion.admits(0), "it rests from the last");
         tokio::time::advance(MINDFUL).await;
         assert!(congestion.admits(1_000));
     }

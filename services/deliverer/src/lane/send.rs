@@ -36,7 +36,8 @@ impl Runner {
         if self.lane.has_recovered() {
             self.tenure.ledger.wake();
         }
-        due.into_iter().chain(next).chain(self.stale_at()).min()
+        let rested = self.congestion.rests_until();
+        [due, next, rested, self.stale_at()].into_iter().flatten().min()
     }
 
     /// How many events of parked chunks may wait before no more are loaded: what for two rounds of requests is enough. What the
