@@ -80,11 +80,15 @@ impl Ledger {
         mem::take(&mut *self.finished.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Tells whether what is finished may wait for more: it is few chunks, all of it was delivered, and nobody waits for it.
+    /// Tells whether what is finished may wait for more: it is few chunks, none of them was parked, all of it was delivered, and nobody
+    /// waits for it. (Of what was parked a lane has only so much in hand, and looks for more when that is settled.)
     pub(crate) fn may_linger(&self) -> bool {
         let finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_patient =
-            |chunk: &Finished| chunk.leftovers.is_empty() && !chunk.share.is_waited_for();
+        let is_patient = |chunk: &Finished| {
+            matches!(chunk.source, Source::Ready(_))
+                && chunk.leftovers.is_empty()
+                && !chunk.share.is_waited_for()
+        };
         finished.len() < LINGER_MAX_CHUNKS && finished.iter().all(is_patient)
     }
 
@@ -232,6 +236,9 @@ mod tests {
         let (ledger, parcels) = parcels(Source::Ready(EntryId::default()), &[1]);
         drop(parcels);
         assert!(!ledger.may_linger(), "it has to be parked");
+        let (ledger, mut parcels) = crate::parcel::tests::parcels(parked(), &[1]);
+        parcels.pop().expect("one").delivered();
+        assert!(!ledger.may_linger(), "its lane looks for more");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The settler of a tenure: turns finished chunks into settlements, as many in one as have come.
 //!
-//! All partitions of a process settle at the same instants, every 10 ms, so that many chunks cost what one does, and one write to
-//! the queue is of many partitions. Nobody waits for that: what was delivered has only to be removed, and after a crash as much more
-//! comes again. What has to be parked is gathered for up to a second, so that parked chunks are worth compressing; but where a lane was too full for it and waits for more now, it is parked at once, to be
-//! loaded. A chunk and all its parks are always in one settlement.
+//! What was delivered is settled at the same instants by all partitions of a process, every 10 ms, so that many chunks cost what one
+//! does, and one write to the queue is of many partitions; where somebody waits for it, at once. After a crash as much more comes again.
+//! What has to be parked is gathered for up to a second, so that parked chunks are worth compressing; but where a lane was too full for it
+//! and waits for more now, it is parked at once, to be loaded. A chunk and all its parks are always in one settlement.
 
 use std::{collections::HashSet, mem, sync::Arc, time::Duration};
 
@@ -109,15 +109,24 @@ impl Settler {
     /// Has what is finished wait for its turn, while nobody waits for it.
     async fn linger(&self) {
         let Tenure { ledger, cx, .. } = &*self.tenure;
+        if self.must_flush() {
+            return;
+        }
         let turn = next_turn(cx.began, Instant::now());
-        while ledger.may_linger()
-            && !self.must_flush()
-            && self.tenure.hungry_among(&self.parking_for).is_empty()
-        {
+        while Instant::now() < turn && self.may_linger() {
             if timeout_at(turn, ledger.changed()).await.is_err() {
                 return;
             }
         }
+    }
+
+    fn may_linger(&self) -> bool {
+        let Tenure { ledger, cx, stopping, .. } = &*self.tenure;
+        let is_hungry = || !self.tenure.hungry_among(&self.parking_for).is_empty();
+        !stopping.is_cancelled()
+            && cx.unsettled.has_room()
+            && ledger.may_linger()
+            && (self.parking_for.is_empty() || !is_hungry())
     }
 
     fn must_flush(&self) -> bool {

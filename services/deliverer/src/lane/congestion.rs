@@ -110,10 +110,14 @@ impl Congestion {
         self.making = Some(self.making.map_or(making, |known| (known * 7 + making) / 8));
     }
 
+    /// A request of the backlog took so long, whatever came of it, while others were `open`.
+    pub(super) fn worked(&mut self, took: Duration, open: usize) {
+        self.rest.worked(took, open);
+    }
+
     /// A request of the backlog delivered events in `took`, while others were `open`, of `most` at once. What failed tells
     /// nothing: a refusal is quick.
     pub(super) fn answered(&mut self, took: Duration, open: usize, most: usize) {
-        self.rest.worked(took, open);
         let was_alone = self.quiet && open == 0;
         self.quiet = open == 0;
         let (lasts, times) = LEARNT_FOR;
@@ -237,9 +241,23 @@ mod tests {
         congestion.saw_fresh();
         congestion.answered(UNHURRIED, 1, 64);
         congestion.heard(Duration::from_millis(5));
-        assert!(!congestion.admits(1));
-        assert!(!congestion.admits(0), "it rests from the last");
+        assert!(congestion.admits(0) && !congestion.admits(1));
         tokio::time::advance(MINDFUL).await;
         assert!(congestion.admits(1_000));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn rests_only_for_fresh_events_and_at_a_sink_that_is_not_slow() {
+        let mut congestion = Congestion::new();
+        let took = Duration::from_millis(2);
+        congestion.worked(took, 0);
+        assert!(congestion.admits(0), "nothing fresh comes");
+        congestion.saw_fresh();
+        assert!(!congestion.admits(0));
+        assert_eq!(congestion.rests_until(), Some(Instant::now() + took));
+        tokio::time::advance(took).await;
+        assert!(congestion.admits(0));
+        congestion.answered(UNHURRIED, 0, 64);
+        congestion.worked(UNHURRIED, 0);
+        assert!(congestion.admits(0), "what it waits for is the sink");
     }
 }

@@ -1,7 +1,7 @@
 //! How the backlog rests while fresh events come too.
 //!
 //! A backlog that goes on without a pause takes what the others leave of the processors, not only here but at Redis, the sink and the logs
-//! too, and a fresh event, which passes all of them, then waits a little at each. So a sink's backlog rests for as long as it is at work.
+//! too, and a fresh event, which passes all of them, then waits a little at each. So a sink's backlog rests for about as long as it is at work.
 //! Half of the time is enough: nothing of it has to be accepted or routed any more.
 
 use std::time::Duration;
@@ -26,7 +26,8 @@ impl Rest {
         let requests = u32::try_from(open).unwrap_or(u32::MAX).saturating_add(1);
         self.owed += took.min(NEAR) / requests;
         if self.owed >= SHORTEST {
-            self.until = Some(Instant::now() + std::mem::take(&mut self.owed));
+            let until = Instant::now() + std::mem::take(&mut self.owed);
+            self.until = self.until.max(Some(until));
         }
     }
 

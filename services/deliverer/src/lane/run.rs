@@ -250,6 +250,9 @@ impl Runner {
         let Request { parcels, spec, started, probe, drains } = request;
         let drained = drains.is_some();
         drop(drains);
+        if drained {
+            self.congestion.worked(attempt.duration, self.open_drains());
+        }
         if attempt.outcomes.contains(&Outcome::Delivered) {
             self.congestion.heard(attempt.duration);
             if drained {

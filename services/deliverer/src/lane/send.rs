@@ -32,11 +32,13 @@ impl Runner {
         self.return_stale(linger * 2);
         let room = self.room_for_parked(&spec);
         let due = self.load(room);
+        // A rest that ends meanwhile may have kept something from being started.
+        let rested = self.congestion.rests_until();
         let next = self.start_all(&spec);
         if self.lane.has_recovered() {
             self.tenure.ledger.wake();
         }
-        let rested = self.congestion.rests_until();
+        let rested = self.congestion.rests_until().or(rested);
         [due, next, rested, self.stale_at()].into_iter().flatten().min()
     }
 
