@@ -114,6 +114,7 @@ async fn this_release_writes_what_it_reads() {
     let chunks = json(&own.join(QUEUE[1]));
     let of = |pointer: &str| chunks.pointer(pointer).cloned().unwrap_or_default();
     assert_eq!(of("/1/ready/0/events/0/id"), "EZ-ready");
+    assert_eq!(of("/1/ready/1/events/19/id"), "EZ-packed-19");
     assert_eq!(of("/1/parked/0/chunk/events/0/variants/0/event/specversion"), "1.0");
     assert_eq!(of("/1/quarantine/0/reason"), "its owners died of it");
     assert_eq!(of("/1/attempts/0/attempts/0/outcome"), "ATTEMPT_OUTCOME_RETRY");

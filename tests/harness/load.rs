@@ -53,7 +53,8 @@ impl Load {
         Self::producing(Shared { next: first.into(), ..Shared::default() }, publishers, accounts)
     }
 
-    /// Starts a producer for each of `publishers`, which publishes a batch each 100 ms, of events of `accounts` in turn.
+    /// Starts a producer for each of `publishers`, which publishes a batch each 100 ms, of events of `accounts` in turn. Those of
+    /// every other batch have 2 kB, so that some of their chunks are compressed and others are not.
     pub fn start(publishers: Vec<Publisher>, accounts: &[String]) -> Self {
         Self::producing(Shared::default(), publishers, accounts)
     }
@@ -113,7 +114,12 @@ async fn produce(publisher: Publisher, accounts: Vec<String>, shared: Arc<Shared
         let first = shared.next.fetch_add(BATCH, Ordering::Relaxed);
         let events = (first..first + BATCH).map(|number| {
             let account_sid = accounts[number % accounts.len()].clone();
-            Event { account_sid, ..event(&format!("e{number:07}")) }
+            let mut event = event(&format!("e{number:07}"));
+            if (first / BATCH).is_multiple_of(2) {
+                let note = format!(r#"{{"note":"{}","#, "please leave the parcel ".repeat(80));
+                event.data = event.data.replacen('{', &note, 1);
+            }
+            Event { account_sid, ..event }
         });
         let started = Instant::now();
         shared.published().sent += BATCH;

@@ -13,7 +13,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{binary, rest::plain};
+use crate::{binary, rest::plain, servers::variable};
 
 /// Longest start, of a debug build on a busy machine.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -43,6 +43,8 @@ pub struct Process {
     log: PathBuf,
     output: PathBuf,
     memory: Option<u64>,
+    /// Variables of its environment, besides those of `spec`.
+    settings: Vec<(String, String)>,
     child: Option<Child>,
 }
 
@@ -54,7 +56,8 @@ impl Process {
     pub fn spawn(spec: Spec, directory: &Path) -> Self {
         let file = |ending: &str| directory.join(format!("{}.{ending}", spec.name));
         let (log, output) = (file("log"), file("out"));
-        let mut process = Self { spec, log, output, memory: None, child: None };
+        let mut process =
+            Self { spec, log, output, memory: None, settings: Vec::new(), child: None };
         process.launch();
         process
     }
@@ -77,9 +80,10 @@ impl Process {
         panic!("`{}` is not ready after {START_DEADLINE:?}:\n{}", self.spec.name, self.log());
     }
 
-    /// Has it be another program from its next start on: an upgrade, or a step back.
-    pub fn become_program(&mut self, program: &Path) {
+    /// Has it be another program from its next start on, with `settings` besides its own: an upgrade, or a step back.
+    pub fn become_program(&mut self, program: &Path, settings: &[(&str, &str)]) {
         self.spec.program = Some(program.to_owned());
+        self.settings = settings.iter().map(|(name, value)| variable(name, value)).collect();
     }
 
     /// Bounds its memory from its next start on: one that wants more dies.
@@ -120,7 +124,8 @@ impl Process {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MILLRACE__")) {
             command.env_remove(name);
         }
-        command.args(&self.spec.arguments).envs(self.spec.environment.iter().cloned());
+        command.args(&self.spec.arguments);
+        command.envs(self.spec.environment.iter().chain(&self.settings).cloned());
         command.stdin(Stdio::null()).stderr(log);
         command.stdout(File::create(&self.output).expect("an output"));
         self.child = Some(command.spawn().expect("millrace runs"));

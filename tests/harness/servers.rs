@@ -336,7 +336,7 @@ impl Plan {
 }
 
 /// A setting as a variable of the environment.
-fn variable(setting: &str, value: &str) -> (String, String) {
+pub(crate) fn variable(setting: &str, value: &str) -> (String, String) {
     (format!("MILLRACE__{}", setting.replace('.', "__").to_uppercase()), value.to_owned())
 }
 

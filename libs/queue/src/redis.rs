@@ -72,6 +72,9 @@ pub struct RedisOptions {
     pub prefix: String,
     /// How long a call may take. Well under the lease, so that a stuck renewal can be tried again in time.
     pub response_timeout: Duration,
+    /// Whether what is appended is compressed where that saves something. Read are both: off for as long as a deliverer runs that
+    /// knows of no compression.
+    pub compress_ready: bool,
     /// About how many settlements' reports of attempts are kept for each partition until they are read.
     pub attempts_max: u64,
 }
@@ -87,6 +90,7 @@ impl Default for RedisOptions {
             partitions: 64,
             prefix: "mr".to_owned(),
             response_timeout: Duration::from_secs(4),
+            compress_ready: true,
             attempts_max: 10_000,
         }
     }
@@ -101,6 +105,7 @@ impl fmt::Debug for RedisOptions {
             .field("partitions", &self.partitions)
             .field("prefix", &self.prefix)
             .field("response_timeout", &self.response_timeout)
+            .field("compress_ready", &self.compress_ready)
             .field("attempts_max", &self.attempts_max)
             .finish_non_exhaustive()
     }
@@ -122,6 +127,7 @@ pub struct RedisQueue {
     link: Link,
     keys: Keys,
     partitions: u16,
+    compress_ready: bool,
     attempts_max: u64,
     shares: Shares,
     /// In a cluster: the reads that wait.
@@ -155,6 +161,7 @@ impl RedisQueue {
             link,
             keys,
             partitions: options.partitions,
+            compress_ready: options.compress_ready,
             attempts_max: options.attempts_max,
             shares: Shares::default(),
             reads: AsyncMutex::default(),

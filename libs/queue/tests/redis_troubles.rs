@@ -233,6 +233,42 @@ async fn what_a_stranger_put_into_ready_ends_in_quarantine() {
 }
 
 #[tokio::test]
+async fn large_chunks_are_packed_in_ready_and_read_by_whoever_packs_or_not() {
+    let server = server(false).await;
+    let packing = connect(&server).await;
+    let plain = RedisOptions { compress_ready: false, ..options(&server) };
+    let plain: Arc<dyn Queue> = Arc::new(RedisQueue::connect(plain).await.expect("connect"));
+    let token = Token(Uuid::now_v7());
+    packing.acquire(&[HOME], token, LEASE).await.expect("acquire");
+    let text = Bytes::from(br#"{"specversion":"1.0","type":"order"}"#.repeat(1_000));
+    let packed = packing.append(HOME, text.clone()).await.expect("append");
+    let whole = plain.append(HOME, text.clone()).await.expect("append");
+    let mut beside = beside(&server).await;
+    for (id, stored) in [(packed, 1..text.len() / 10), (whole, text.len()..text.len() + 1)] {
+        let mut range = cmd("XRANGE");
+        range.arg("{mr:1}:ready").arg(id.to_string()).arg(id.to_string());
+        let found: Vec<(String, Vec<Vec<u8>>)> =
+            range.query_async(&mut beside).await.expect("XRANGE");
+        let bytes = found[0].1[1].len();
+        assert!(stored.contains(&bytes), "{bytes} bytes");
+    }
+    for queue in [&packing, &plain] {
+        let found = queue.read(&[(HOME, EntryId::default())], Duration::ZERO).await.expect("read");
+        let found: Vec<_> = found.iter().map(|(_, entry)| (entry.id, &entry.chunk)).collect();
+        assert_eq!(found, [(packed, &text), (whole, &text)]);
+    }
+    let place = Place::Ready(packed);
+    let quarantined = vec![(place, "on purpose".to_owned())];
+    let settlement = Settlement { quarantined, entries: vec![whole], ..Settlement::default() };
+    packing.settle(HOME, token, &settlement).await.expect("settle");
+    let shown = packing.quarantined_chunk(HOME, place).await.expect("show");
+    assert_eq!(shown.as_ref(), Some(&text));
+    assert_eq!(plain.redrive(HOME, &[place]).await.expect("redrive"), 1);
+    let found = plain.read(&[(HOME, EntryId::default())], Duration::ZERO).await.expect("read");
+    assert_eq!(found.iter().map(|(_, entry)| &entry.chunk).collect::<Vec<_>>(), [&text]);
+}
+
+#[tokio::test]
 async fn a_settlement_that_redis_breaks_off_loses_nothing_and_is_done_by_its_repeat() {
     let server = server(false).await;
     let queue = connect(&server).await;

@@ -42,12 +42,25 @@ pub struct QueueSettings {
     pub partitions: u16,
     /// What the names of keys begin with, the same in every process.
     pub prefix: String,
+    /// How events are compressed on their way through Redis: `"lz4"` or `"none"`. Every deliverer reads both.
+    pub compression: Compression,
     /// Percent of the queue's memory (`maxmemory` of Redis) above which routers refuse publishes; the rest is room to park.
     /// Between 1 and 100.
     pub high_water_percent: u8,
     /// Bytes of parked events, before compression, from which on an account's publishes are refused. `0`: without end. Not
     /// given: a quarter of what `high_water_percent` comes to, which is without end where the queue's memory is.
     pub account_backlog_bytes: Option<u64>,
+}
+
+/// How events are compressed in the queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// By LZ4, from 4 kB on.
+    #[default]
+    Lz4,
+    /// Not at all.
+    None,
 }
 
 /// Section `control_plane` of a service that watches it.
@@ -85,6 +98,7 @@ impl Default for QueueSettings {
             wait_timeout: Duration::from_secs(1),
             partitions: 64,
             prefix: "mr".to_owned(),
+            compression: Compression::default(),
             high_water_percent: 75,
             account_backlog_bytes: None,
         }
@@ -100,6 +114,13 @@ impl Default for ControlPlaneSettings {
 impl Default for ShutdownSettings {
     fn default() -> Self {
         Self { grace: Duration::from_secs(20) }
+    }
+}
+
+impl Compression {
+    /// Whether there is any.
+    pub fn is_on(self) -> bool {
+        self != Self::None
     }
 }
 

@@ -37,6 +37,7 @@ impl QueueHandle {
             wait_timeout: settings.wait_timeout,
             partitions: settings.partitions,
             prefix: settings.prefix.clone(),
+            compress_ready: settings.compression.is_on(),
             ..RedisOptions::default()
         };
         tasks.spawn("connect-queue", |stopping| connect(options, told, stopping));

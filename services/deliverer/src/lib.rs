@@ -207,6 +207,7 @@ pub async fn run(mut settings: Settings) -> anyhow::Result<()> {
         wait_timeout: settings.queue.wait_timeout,
         partitions: settings.queue.partitions,
         prefix: settings.queue.prefix.clone(),
+        compress_ready: settings.queue.compression.is_on(),
         ..RedisOptions::default()
     });
     process.readiness.set("queue", false);

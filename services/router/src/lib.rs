@@ -102,6 +102,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         wait_timeout: settings.queue.wait_timeout,
         partitions: settings.queue.partitions,
         prefix: settings.queue.prefix.clone(),
+        compress_ready: settings.queue.compression.is_on(),
         ..RedisOptions::default()
     });
     let service = build(&settings, Arc::new(queue.await?), watch, &process)?;

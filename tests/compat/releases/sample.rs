@@ -25,7 +25,7 @@ const OTHER_SINK: SinkSid = SinkSid::from_u128(0xc);
 const NOW_MS: i64 = 1_767_225_600_000;
 const LEASE: Duration = Duration::from_secs(60);
 
-fn chunk(id: &str, attempts: u32) -> Bytes {
+fn event(id: &str, attempts: u32) -> ChunkEvent {
     let event = |version: u32| {
         format!(
             r#"{{"specversion":"1.0","id":"{id}","type":"com.example.order","source":"/orders/1","time":"2026-01-01T00:00:00Z","dataschema":"https://example.com/order/{version}","datacontenttype":"application/json","data":{{"text":"größer"}}}}"#
@@ -36,7 +36,7 @@ fn chunk(id: &str, attempts: u32) -> Bytes {
         event: event(schema_version).into(),
         sinks,
     };
-    let event = ChunkEvent {
+    ChunkEvent {
         id: id.to_owned(),
         account: account_bytes(ACCOUNT),
         r#type: "com.example.order".to_owned(),
@@ -47,8 +47,17 @@ fn chunk(id: &str, attempts: u32) -> Bytes {
         ],
         accepted_ms: if attempts > 0 { NOW_MS } else { 0 },
         attempts,
-    };
-    encode(&Chunk { config_seq: 7, events: vec![event] })
+    }
+}
+
+fn chunk(id: &str, attempts: u32) -> Bytes {
+    encode(&Chunk { config_seq: 7, events: vec![event(id, attempts)] })
+}
+
+/// A chunk that is large enough to be compressed.
+fn packed_chunk() -> Bytes {
+    let events = (0..20).map(|n| event(&format!("EZ-packed-{n}"), 0)).collect();
+    encode(&Chunk { config_seq: 7, events })
 }
 
 /// Fills a partition with all that it can hold.
@@ -56,6 +65,7 @@ pub(super) async fn fill(queue: &RedisQueue) {
     let token = Token(uuid::Uuid::from_u128(1));
     queue.acquire(&[HOME], token, LEASE).await.expect("nobody has it");
     queue.append(HOME, chunk("EZ-ready", 0)).await.expect("appends");
+    queue.append(HOME, packed_chunk()).await.expect("appends");
     let poison = queue.append(HOME, chunk("EZ-poison", 0)).await.expect("appends");
     let park = |class, id, at| Park {
         sink: SINK,

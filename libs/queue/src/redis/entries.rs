@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use millrace_domain::Partition;
 
-use crate::{Entry, EntryId};
+use crate::{Entry, EntryId, compress::unpack};
 
 /// One entry: id, and fields and values in turn; `None` where the entry of a group's history was removed.
 pub(super) type RawEntry = (String, Option<Vec<Vec<u8>>>);
@@ -40,8 +40,8 @@ pub(super) fn chunks(
     partitions: &HashMap<String, Partition>,
 ) -> Vec<(Partition, Vec<Entry>)> {
     let entry = |(text, fields): RawEntry| {
-        let chunk = value(fields?, field).unwrap_or_else(|| Bytes::from_static(NO_CHUNK));
-        Some(Entry { id: id(&text)?, chunk })
+        let stored = value(fields?, field).unwrap_or_else(|| Bytes::from_static(NO_CHUNK));
+        Some(Entry { id: id(&text)?, chunk: unpack(stored) })
     };
     streams
         .unwrap_or_default()

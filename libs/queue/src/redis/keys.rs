@@ -2,7 +2,7 @@
 //!
 //! | key | type | holds |
 //! |---|---|---|
-//! | `{mr:p}:ready` | stream | chunks that are not settled; one field, `c`: the encoded chunk |
+//! | `{mr:p}:ready` | stream | chunks that are not settled; one field, `c`: the encoded chunk, a large one packed by LZ4 |
 //! | `{mr:p}:owner` | string with expiry | the owner's token, 32 hex digits, a space, its address |
 //! | `{mr:p}:backlogs` | hash | SID of a sink → `BacklogState` |
 //! | `{mr:p}:parked:<DG>`, `{mr:p}:delayed:<DG>` | sorted set | id of a parked chunk → ms |

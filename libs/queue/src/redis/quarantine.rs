@@ -5,7 +5,10 @@ use bytes::Bytes;
 use millrace_domain::Partition;
 
 use super::{RedisQueue, failure::Failure, script::SCRIPTS};
-use crate::{Place, Quarantined, Result, compress::decompress};
+use crate::{
+    Place, Quarantined, Result,
+    compress::{decompress, unpack},
+};
 
 impl RedisQueue {
     pub(super) async fn all_quarantined(&self, partition: Partition) -> Result<Vec<Quarantined>> {
@@ -49,7 +52,7 @@ impl RedisQueue {
             .await
             .map_err(|failure| failure.during(|| format!("read quarantine {}", partition.0)))?;
         Ok(stored.map(|stored| match place {
-            Place::Ready(_) => stored.into(),
+            Place::Ready(_) => unpack(stored.into()),
             Place::Parked(..) => decompress(stored),
         }))
     }
@@ -63,7 +66,7 @@ impl RedisQueue {
         for place in places {
             let mut call = SCRIPTS.redrive.call();
             call.key(self.keys.quarantine(partition)).key(self.keys.ready(partition)).arg(place);
-            // What was parked is compressed; in `ready` nothing is.
+            // What was parked is a zstd frame, which nothing in `ready` is.
             let unpacked = match place {
                 Place::Ready(_) => Some(Bytes::new()),
                 Place::Parked(..) => self.one_quarantined(partition, *place).await?,

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     Class, Entry, EntryId, Error, ParkedChunk, ParkedId, ParkedQuery, READ_LIMIT, Result, backlog,
-    compress::decompress,
+    compress::{self, decompress},
 };
 
 /// Chunks of each partition that a waiting read brings at most: one more than what comes to an empty queue, to tell it from a busy one.
@@ -34,6 +34,7 @@ const SOON: Duration = Duration::from_millis(100);
 impl RedisQueue {
     pub(super) async fn append_chunk(&self, partition: Partition, chunk: Bytes) -> Result<EntryId> {
         let operation = || format!("append to partition {}", partition.0);
+        let chunk = if self.compress_ready { compress::pack(chunk) } else { chunk };
         // At once as long as it gets: a chunk is not moved while the command grows.
         let mut append = Cmd::with_capacity(5, chunk.len() + 64);
         append
