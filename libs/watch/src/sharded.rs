@@ -1,18 +1,22 @@
 //! A map that is cheap to copy and to change: a change copies one shard, the rest is shared with the copies before.
 
 use std::{
-    collections::HashMap,
     hash::{BuildHasher, Hash, RandomState},
     sync::Arc,
 };
 
-const SHARDS: usize = 256;
+use hashbrown::{HashTable, hash_table::Entry};
 
-/// A map in 256 shards, each copied when it is first changed after the map was cloned.
+const SHARDS: usize = 256;
+/// Which bits of a hash choose the shard: a table goes by the lowest and the highest ones, which have to differ within a shard.
+const SHARD_SHIFT: u32 = 40;
+
+/// A map in 256 shards, each copied when it is first changed after the map was cloned. One hash of a key finds shard and place: what
+/// publishing an event looks up is in such maps.
 #[derive(Clone, Debug)]
 pub(crate) struct Sharded<K, V> {
     hasher: RandomState,
-    shards: Vec<Arc<HashMap<K, V>>>,
+    shards: Vec<Arc<HashTable<(K, V)>>>,
 }
 
 impl<K, V> Default for Sharded<K, V> {
@@ -23,27 +27,39 @@ impl<K, V> Default for Sharded<K, V> {
 
 impl<K: Copy + Eq + Hash, V: Clone> Sharded<K, V> {
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
-        self.shards[self.shard_of(key)].get(key)
+        let hash = self.hasher.hash_one(key);
+        let found = self.shards[shard_of(hash)].find(hash, |(known, _)| known == key);
+        found.map(|(_, value)| value)
     }
 
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
-        let shard = self.shard_of(&key);
-        Arc::make_mut(&mut self.shards[shard]).insert(key, value)
+        let hash = self.hasher.hash_one(key);
+        let shard = Arc::make_mut(&mut self.shards[shard_of(hash)]);
+        let rehash = |(known, _): &(K, V)| self.hasher.hash_one(known);
+        match shard.entry(hash, |(known, _)| *known == key, rehash) {
+            Entry::Occupied(mut entry) => Some(std::mem::replace(&mut entry.get_mut().1, value)),
+            Entry::Vacant(entry) => {
+                entry.insert((key, value));
+                None
+            }
+        }
     }
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
-        let shard = self.shard_of(key);
-        Arc::make_mut(&mut self.shards[shard]).remove(key)
+        let hash = self.hasher.hash_one(key);
+        let shard = Arc::make_mut(&mut self.shards[shard_of(hash)]);
+        let found = shard.find_entry(hash, |(known, _)| known == key).ok()?;
+        let ((_, value), _) = found.remove();
+        Some(value)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.shards.iter().flat_map(|shard| shard.iter())
+        self.shards.iter().flat_map(|shard| shard.iter().map(|(key, value)| (key, value)))
     }
+}
 
-    fn shard_of(&self, key: &K) -> usize {
-        let hash = self.hasher.hash_one(key) % SHARDS as u64;
-        usize::try_from(hash).expect("less than 256")
-    }
+fn shard_of(hash: u64) -> usize {
+    usize::try_from((hash >> SHARD_SHIFT) % SHARDS as u64).expect("less than 256")
 }
 
 #[cfg(test)]
@@ -61,6 +77,7 @@ mod tests {
         map.remove(&7_000);
         assert_eq!((map.get(&7), map.get(&7_000)), (Some(&70), None));
         assert_eq!((before.get(&7), before.get(&7_000)), (Some(&7), Some(&7_000)));
+        assert_eq!((map.insert(7, 71), map.remove(&7_000)), (Some(70), None));
         let shared = map.shards.iter().zip(&before.shards).filter(|(a, b)| Arc::ptr_eq(a, b));
         assert!(shared.count() >= SHARDS - 2);
         assert_eq!(map.iter().count(), 9_999);
