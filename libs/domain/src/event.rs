@@ -242,7 +242,8 @@ fn text(field: &str, value: &str, max_bytes: usize) -> Result<(), Refusal> {
     if value.len() > max_bytes {
         return Err(Refusal::too_large(field, format!("is longer than {max_bytes} bytes")));
     }
-    if value.chars().any(char::is_control) {
+    let plain = value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if !plain && value.chars().any(char::is_control) {
         return Err(Refusal::invalid(field, "must not have control characters"));
     }
     Ok(())

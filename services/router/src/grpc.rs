@@ -108,7 +108,8 @@ impl PublishService for Grpc {
         let opened = opened.ok_or_else(|| Status::internal("a publish that was not opened"))?;
         let request = request.into_inner();
         check_limits(request.events.len(), &request)?;
-        let mut batch = self.publisher.batch(&opened, "account_sid", request.deduplicate);
+        let mut batch =
+            self.publisher.batch(&opened, "account_sid", request.deduplicate, request.events.len());
         let traced = opened.enter();
         request.events.iter().for_each(|event| add(&mut batch, event));
         drop(traced);

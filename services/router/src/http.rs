@@ -65,7 +65,7 @@ async fn events(
     let mode = Mode::of(&headers)?;
     let deduplicate = deduplicate(query.as_deref())?;
     let body = body::read(&headers, body, &charge).await?;
-    let mut batch = publisher.batch(&opened, "accountsid", deduplicate);
+    let mut batch = publisher.batch(&opened, "accountsid", deduplicate, 1);
     let traced = opened.enter();
     mode.gather(&headers, &body, &mut batch)?;
     drop(traced);

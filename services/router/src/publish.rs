@@ -230,12 +230,14 @@ impl Publisher {
         results
     }
 
-    /// Starts to gather the events of a request. `deduplicate`: those with an id of their own are left out where they are known.
+    /// Starts to gather the events of a request, as many as `expected`. `deduplicate`: those with an id of their own are left out where they
+    /// are known.
     pub(crate) fn batch<'a>(
         &'a self,
         opened: &'a Opened,
         account_field: &'static str,
         deduplicate: bool,
+        expected: usize,
     ) -> Batch<'a> {
         let origin = Origin {
             configuration: &opened.configuration,
@@ -245,7 +247,7 @@ impl Publisher {
             traceparent: &opened.traceparent,
             now: &opened.now,
         };
-        Batch::new(origin, self.partitions, self.room.full_accounts(), deduplicate)
+        Batch::new(origin, self.partitions, self.room.full_accounts(), deduplicate, expected)
     }
 }
 

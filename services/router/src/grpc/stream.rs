@@ -175,7 +175,8 @@ impl Batches {
         self.publisher.check_room()?;
         check_limits(request.events.len(), request)?;
         opened.trace(&trace::STREAM);
-        let mut batch = self.publisher.batch(&opened, "account_sid", request.deduplicate);
+        let mut batch =
+            self.publisher.batch(&opened, "account_sid", request.deduplicate, request.events.len());
         let traced = opened.enter();
         request.events.iter().for_each(|event| add(&mut batch, event));
         drop(traced);

@@ -34,6 +34,10 @@ pub(crate) struct Batch<'a> {
     deduplicate: bool,
     pub(super) results: Vec<PublishResult>,
     pub(super) parcels: Vec<Gathered>,
+    /// How many events it is made for.
+    expected: usize,
+    /// The account that was looked at last, and its home: mostly that of the next event too.
+    home: Option<(AccountSid, Partition)>,
     /// Results of events that are written twice, to the homes of an account and of its parent, and how many of the writes
     /// said that the event was known.
     pub(super) twice: HashMap<usize, u8>,
@@ -52,20 +56,23 @@ pub(super) struct Gathered {
 }
 
 impl<'a> Batch<'a> {
-    /// Without events; `full`: accounts that have as much waiting as they may.
+    /// Without events, of which as many as `expected` are to come; `full`: accounts that have as much waiting as they may.
     pub(super) fn new(
         origin: Origin<'a>,
         partitions: u16,
         full: Arc<HashSet<AccountSid>>,
         deduplicate: bool,
+        expected: usize,
     ) -> Self {
         Self {
             origin,
             partitions,
             full,
             deduplicate,
-            results: Vec::new(),
+            results: Vec::with_capacity(expected),
             parcels: Vec::new(),
+            expected,
+            home: None,
             twice: HashMap::new(),
             put_off: Vec::new(),
             spans: Vec::new(),
@@ -74,7 +81,7 @@ impl<'a> Batch<'a> {
 
     /// Takes an event. `account` is whose it says it is, where that is not an extension attribute.
     pub(crate) fn add(&mut self, mut event: CloudEvent<'_>, account: Option<&str>) {
-        let given = event.id.to_string();
+        let given = event.id.clone();
         let extension = event.take_extension(ACCOUNT_EXTENSION);
         let named = match (account, &extension) {
             (Some(account), _) => Some(account),
@@ -122,11 +129,11 @@ impl<'a> Batch<'a> {
             self.twice.insert(self.results.len(), 0);
         }
         if let Some(event) = event {
-            let home = Partition::home_of(account, self.partitions);
+            let home = self.home_of(account);
             self.gather(home, (event, marks.then(|| Mark::of(account, given))));
         }
         if let Some((parent, event)) = rolled_up {
-            let home = Partition::home_of(parent, self.partitions);
+            let home = self.home_of(parent);
             let mark = marks.then(|| Mark::rolled_up(parent, account, given));
             self.gather(home, (event, mark));
         }
@@ -161,7 +168,25 @@ impl<'a> Batch<'a> {
                 parcel.places.push(place);
             }
             None => {
-                self.parcels.push(Gathered { partition, events: vec![event], places: vec![place] })
+                // Mostly all go to the first.
+                let first = self.parcels.is_empty();
+                let more = if first { self.expected.saturating_sub(place) } else { 0 };
+                let mut events = Vec::with_capacity(more.max(1));
+                let mut places = Vec::with_capacity(more.max(1));
+                events.push(event);
+                places.push(place);
+                self.parcels.push(Gathered { partition, events, places });
+            }
+        }
+    }
+
+    fn home_of(&mut self, account: AccountSid) -> Partition {
+        match self.home {
+            Some((known, home)) if known == account => home,
+            _ => {
+                let home = Partition::home_of(account, self.partitions);
+                self.home = Some((account, home));
+                home
             }
         }
     }
