@@ -1,10 +1,9 @@
 //! How entries of streams come off the wire.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use millrace_domain::Partition;
 
+use super::keys::{CHUNK_FIELD, Keys};
 use crate::{Entry, EntryId, compress::unpack};
 
 /// One entry: id, and fields and values in turn; `None` where the entry of a group's history was removed.
@@ -34,20 +33,16 @@ pub(super) fn value(fields: Vec<Vec<u8>>, field: &[u8]) -> Option<Bytes> {
 }
 
 /// Sorts what streams gave to the partitions whose keys they are.
-pub(super) fn chunks(
-    streams: RawStreams,
-    field: &[u8],
-    partitions: &HashMap<String, Partition>,
-) -> Vec<(Partition, Vec<Entry>)> {
+pub(super) fn chunks(streams: RawStreams, keys: &Keys) -> Vec<(Partition, Vec<Entry>)> {
     let entry = |(text, fields): RawEntry| {
-        let stored = value(fields?, field).unwrap_or_else(|| Bytes::from_static(NO_CHUNK));
+        let stored = value(fields?, CHUNK_FIELD).unwrap_or_else(|| Bytes::from_static(NO_CHUNK));
         Some(Entry { id: id(&text)?, chunk: unpack(stored) })
     };
     streams
         .unwrap_or_default()
         .into_iter()
         .filter_map(|(key, entries)| {
-            let partition = *partitions.get(&key)?;
+            let partition = keys.partition_of_ready(&key)?;
             Some((partition, entries.into_iter().filter_map(entry).collect()))
         })
         .collect()
@@ -59,9 +54,9 @@ mod tests {
 
     #[test]
     fn an_entry_that_is_not_ours_is_no_chunk() {
-        let partitions = HashMap::from([("k".to_owned(), Partition(3))]);
         let foreign = ("5-1".to_owned(), Some(vec![b"x".to_vec(), b"y".to_vec()]));
-        let found = chunks(Some(vec![("k".to_owned(), vec![foreign])]), b"c", &partitions);
+        let found =
+            chunks(Some(vec![("{mr:3}:ready".to_owned(), vec![foreign])]), &Keys::new("mr"));
         let [(Partition(3), entries)] = found.as_slice() else { panic!("{found:?}") };
         assert_eq!(entries[0].id, EntryId { ms: 5, seq: 1 });
         assert!(crate::chunk::decode(entries[0].chunk.clone()).is_err());

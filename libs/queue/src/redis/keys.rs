@@ -45,6 +45,12 @@ impl Keys {
         self.of(partition, "ready")
     }
 
+    /// The partition whose `ready` it names; `None`: it is no such name.
+    pub(crate) fn partition_of_ready(&self, key: &str) -> Option<Partition> {
+        let number = key.strip_prefix('{')?.strip_prefix(&*self.prefix)?.strip_prefix(':')?;
+        number.strip_suffix("}:ready")?.parse().ok().map(Partition)
+    }
+
     pub(crate) fn owner(&self, partition: Partition) -> String {
         self.of(partition, "owner")
     }
@@ -120,6 +126,8 @@ mod tests {
     fn keys_are_fixed_for_ever_and_carry_the_tag_of_their_partition() {
         let (keys, p, sink) = (Keys::new("mr"), Partition(7), SinkSid::from_u128(1));
         assert_eq!(keys.ready(p), "{mr:7}:ready");
+        assert_eq!(keys.partition_of_ready("{mr:7}:ready"), Some(p));
+        assert_eq!(keys.partition_of_ready("{mr:7}:drops"), None);
         assert_eq!(keys.owner(p), "{mr:7}:owner");
         assert_eq!(keys.backlogs(p), "{mr:7}:backlogs");
         assert_eq!(keys.quarantine(p), "{mr:7}:quarantine");

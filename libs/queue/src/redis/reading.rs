@@ -1,7 +1,6 @@
 //! Appending, and reading what stands in a partition.
 
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -88,9 +87,8 @@ impl RedisQueue {
         let found: Vec<Vec<RawEntry>> = self.link.pipeline(&ranges).await.map_err(|failure| {
             failure.during(|| format!("read chunks of partition {}", partition.0))
         })?;
-        let found = vec![(key.clone(), found.into_iter().flatten().collect())];
-        let keys = HashMap::from([(key, partition)]);
-        let found = entries::chunks(Some(found), CHUNK_FIELD, &keys);
+        let found = vec![(key, found.into_iter().flatten().collect())];
+        let found = entries::chunks(Some(found), &self.keys);
         Ok(found.into_iter().flat_map(|(_, entries)| entries).collect())
     }
 
@@ -101,20 +99,19 @@ impl RedisQueue {
         cursors: &[(Partition, EntryId)],
         wait: Duration,
     ) -> Result<Vec<(Partition, Entry)>, Failure> {
-        let keys = self.ready_keys(cursors);
         let mut plan = self.shares.plan(cursors);
         let waits_at_once = !wait.is_zero() && self.shares.take_calm(Instant::now());
         while !waits_at_once && let Some(count) = plan.next_count() {
             let read = self.xread(&plan.cursors, count, None);
             let streams: RawStreams = node.query(&read).await?;
-            plan.take(entries::chunks(streams, CHUNK_FIELD, &keys));
+            plan.take(entries::chunks(streams, &self.keys));
         }
         if plan.is_empty() && !wait.is_zero() {
             // All of them, however many: what comes to any ends the wait, and what came since is little.
             let read = self.xread(cursors, WAITING_COUNT, Some(wait));
             let asked = Instant::now();
             let streams: RawStreams = node.wait(&read, wait).await?;
-            let found = entries::chunks(streams, CHUNK_FIELD, &keys);
+            let found = entries::chunks(streams, &self.keys);
             let chunks = || found.iter().flat_map(|(_, entries)| entries);
             let more = found.iter().any(|(_, entries)| entries.len() >= WAITING_COUNT)
                 || chunks().count() > READ_LIMIT;
@@ -131,13 +128,12 @@ impl RedisQueue {
         &self,
         cursors: &[(Partition, EntryId)],
     ) -> Result<Vec<(Partition, Entry)>, Failure> {
-        let keys = self.ready_keys(cursors);
         let mut plan = self.shares.plan(cursors);
         while let Some(count) = plan.next_count() {
             let reads = plan.cursors.iter().map(|cursor| self.xread(&[*cursor], count, None));
             let mut found = Vec::new();
             for streams in self.link.each::<RawStreams>(reads.collect()).await {
-                found.extend(entries::chunks(streams?, CHUNK_FIELD, &keys));
+                found.extend(entries::chunks(streams?, &self.keys));
             }
             plan.take(found);
         }
@@ -155,11 +151,6 @@ impl RedisQueue {
         // Two readers at once: the second does without what the first keeps.
         let reads = kept.as_deref_mut().unwrap_or(&mut own);
         reads.read(cluster, &self.keys, cursors, wait).await
-    }
-
-    fn ready_keys(&self, cursors: &[(Partition, EntryId)]) -> HashMap<String, Partition> {
-        let key = |(partition, _): &(Partition, EntryId)| (self.keys.ready(*partition), *partition);
-        cursors.iter().map(key).collect()
     }
 
     fn xread(&self, cursors: &[(Partition, EntryId)], count: usize, wait: Option<Duration>) -> Cmd {
@@ -268,8 +259,9 @@ pub(super) fn xread(
     count: usize,
     wait: Option<Duration>,
 ) -> Cmd {
-    let mut read = cmd("XREAD");
-    read.arg("COUNT").arg(count);
+    // At once as long as it gets: 6 words, and of each partition a key and an id of about 18 letters each.
+    let mut read = Cmd::with_capacity(6 + 2 * cursors.len(), 64 + 48 * cursors.len());
+    read.arg("XREAD").arg("COUNT").arg(count);
     if let Some(wait) = wait {
         // To Redis, 0 is for ever.
         read.arg("BLOCK").arg(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));

@@ -22,7 +22,7 @@ use crate::{
     redis::{
         entries::{self, RawEntry, RawStreams},
         failure::{Failure, Redirect},
-        keys::{CHUNK_FIELD, Keys},
+        keys::Keys,
         node::Node,
         reading::xread,
         slots::slot,
@@ -115,8 +115,7 @@ impl Reads {
             let Some((_, asked)) = asked else { continue };
             match result {
                 Ok(streams) => {
-                    let names = HashMap::from([(keys.ready(partition), partition)]);
-                    let chunks = entries::chunks(streams, CHUNK_FIELD, &names);
+                    let chunks = entries::chunks(streams, keys);
                     self.take((partition, *asked), work, chunks, &mut found);
                 }
                 Err(error) => {
