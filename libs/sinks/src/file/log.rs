@@ -73,6 +73,7 @@ impl Log {
 
     /// The file that has the name now, locked, with nothing but whole lines, and its length.
     fn hold(&mut self, folder: &Folder, until: Instant) -> io::Result<(Open, u64)> {
+        let mut turns = 0;
         loop {
             let mut open = match self.open.take() {
                 Some(open) => open,
@@ -86,6 +87,10 @@ impl Log {
             }
             if Instant::now() >= until {
                 return Err(given_up("the file is moved again and again"));
+            }
+            turns += 1;
+            if turns > 1 {
+                std::thread::sleep(LOCKED_PAUSE);
             }
         }
     }
@@ -316,9 +321,12 @@ mod tests {
     /// time may keep another away for longer than a try takes.
     fn append_at_last(log: &mut Log, lines: &[u8]) {
         let until = Instant::now() + Duration::from_secs(60);
-        while let Err(error) = log.append(lines) {
-            let goes_on = error.kind() == io::ErrorKind::WouldBlock && Instant::now() < until;
-            assert!(goes_on, "written: {error}");
+        loop {
+            let began = Instant::now();
+            let Err(error) = log.append(lines) else { return };
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{error}");
+            assert!(began.elapsed() >= LOCKED_MAX, "it gave up early: {error}");
+            assert!(Instant::now() < until, "written at last: {error}");
         }
     }
 
