@@ -112,6 +112,8 @@ async fn this_release_writes_what_it_reads() {
     let own = directory.path().join("own");
     write(&own).await;
     let chunks = json(&own.join(QUEUE[1]));
+    let bytes = fs::read(own.join(QUEUE[0])).expect("it is there");
+    assert!(bytes.windows(4).any(|four| four == b"\0lz4"), "a chunk is packed");
     let of = |pointer: &str| chunks.pointer(pointer).cloned().unwrap_or_default();
     assert_eq!(of("/1/ready/0/events/0/id"), "EZ-ready");
     assert_eq!(of("/1/ready/1/events/19/id"), "EZ-packed-19");

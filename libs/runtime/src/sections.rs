@@ -42,7 +42,8 @@ pub struct QueueSettings {
     pub partitions: u16,
     /// What the names of keys begin with, the same in every process.
     pub prefix: String,
-    /// How events are compressed on their way through Redis: `"lz4"` or `"none"`. Every deliverer reads both.
+    /// How events are compressed on their way through Redis, but for deduplicated ones: `"lz4"` or `"none"`. Deliverers that know this setting read
+    /// both.
     pub compression: Compression,
     /// Percent of the queue's memory (`maxmemory` of Redis) above which routers refuse publishes; the rest is room to park.
     /// Between 1 and 100.
@@ -56,7 +57,7 @@ pub struct QueueSettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
-    /// By LZ4, from 4 kB on.
+    /// By LZ4, chunks from 4 kB on.
     #[default]
     Lz4,
     /// Not at all.
