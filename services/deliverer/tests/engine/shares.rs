@@ -94,3 +94,40 @@ async fn a_quarter_goes_to_the_backlog_while_fresh_events_come_without_end() {
     assert!((0.24..=0.30).contains(&share), "{share} of {} go to the backlog", requests.len());
     deliverer.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_rests_as_long_as_it_works_after_a_fresh_event_and_wakes_by_itself() {
+    const EVENTS: usize = 400;
+    const TAKES: Duration = Duration::from_millis(3);
+    let mut one_by_one = sink(1);
+    one_by_one.max_concurrency = 1;
+    one_by_one.paused = true;
+    let world = World::with([one_by_one.clone()]);
+    world.sinks.answer(sid(1), |_| Answer::status(200).after(TAKES));
+    let deliverer = world.start().await;
+    world.publish(ids("old", EVENTS), &[1]).await;
+    world
+        .until("all is parked", 30 * SECOND, |w| {
+            w.backlog(1).is_some_and(|state| state.events == EVENTS as u64)
+        })
+        .await;
+    one_by_one.paused = false;
+    world.configure(one_by_one);
+    world.publish(ids("new", 1), &[1]).await;
+    // All of it within the seconds for which one fresh event is minded; no other comes that could wake the lane.
+    world.until("the backlog is drained", 4 * SECOND, World::is_empty).await;
+    let requests = world.sinks.requests(sid(1));
+    let fresh = requests.iter().position(|request| request.ids[0] == "new-0").expect("it is sent");
+    let after = &requests[fresh + 1..];
+    assert!(after.len() > EVENTS / 2, "fresh events go first, not after {fresh} requests");
+    let rests: Vec<_> = after
+        .windows(2)
+        .map(|pair| pair[1].began - pair[0].ended.expect("it was answered"))
+        .collect();
+    let rested: Duration = rests.iter().sum();
+    let share = rested.div_duration_f64(rested + TAKES * u32::try_from(rests.len()).unwrap());
+    assert!((0.45..0.6).contains(&share), "it rests for {share} of the time");
+    let longest = rests.iter().max().expect("several");
+    assert!(*longest < Duration::from_millis(50), "{longest:?} pass without a request");
+    deliverer.stop().await;
+}
