@@ -6,8 +6,9 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 mod bench;
 mod calibrate;
@@ -53,11 +54,23 @@ enum Part {
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
     match args.part {
-        None => runtime(true)?.block_on(case::command(args.run)),
+        None => runtime(true)?.block_on(until_stopped(case::command(args.run))),
         Some(Part::Generate(args)) => runtime(false)?.block_on(generate::command(args)),
         Some(Part::Receive(args)) => runtime(false)?.block_on(receive::command(args)),
     }?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A run that is asked to stop (SIGINT, SIGTERM) takes the processes and directories that it started along.
+async fn until_stopped(run: impl Future<Output = Result<()>>) -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    // What is dropped ends its processes.
+    tokio::select! {
+        ended = run => ended,
+        _ = interrupt.recv() => bail!("stopped by SIGINT: what is above was measured"),
+        _ = terminate.recv() => bail!("stopped by SIGTERM: what is above was measured"),
+    }
 }
 
 /// One thread is enough for the generator and the receiver, and the cheapest that there is.
