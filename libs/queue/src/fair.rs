@@ -21,11 +21,8 @@ const READ_BYTES: u64 = 8 * 1024 * 1024;
 const FIRST_STEP: usize = 8;
 /// How many times as many it asks for at each step after that.
 const GROWTH: usize = 4;
-/// A wait that was one: what is there already comes sooner.
-const CALM: Duration = Duration::from_millis(2);
-/// What a wait that was none may bring and still be called calm: a few events. Where publishes are large, looking first brings more of
-/// them at once.
-const CALM_BYTES: usize = 32 * 1024;
+/// What a wait may bring and still be called calm: after more, reads look first, in steps that are bounded.
+const CALM_BYTES: usize = 1024 * 1024;
 /// How long it stays calm while nobody reads: longer, and much may have gathered.
 const CALM_FOR: Duration = Duration::from_millis(100);
 /// What a chunk is taken to be before one was seen.
@@ -37,7 +34,7 @@ pub(crate) struct Shares {
     chunk_bytes: AtomicU64,
     /// The partition that comes first next time.
     first: AtomicU16,
-    /// When the last read ended, if it waited for what it brought, or brought little, and there was not more.
+    /// When the last read ended, if it waited, did not bring much, and there was not more.
     calm: Mutex<Option<Instant>>,
 }
 
@@ -79,9 +76,9 @@ impl Shares {
         calm.is_some_and(|since| now.duration_since(since) <= CALM_FOR)
     }
 
-    /// Notes until when, and how long, a read waited, the bytes it brought, and whether there was more.
-    pub(crate) fn note_wait(&self, now: Instant, waited: Duration, bytes: usize, more: bool) {
-        let is_calm = !more && (waited >= CALM || bytes <= CALM_BYTES);
+    /// Notes when a wait ended, the bytes it brought, and whether there was more.
+    pub(crate) fn note_wait(&self, now: Instant, bytes: usize, more: bool) {
+        let is_calm = !more && bytes <= CALM_BYTES;
         *self.calm.lock().unwrap_or_else(PoisonError::into_inner) = is_calm.then_some(now);
     }
 
@@ -205,23 +202,21 @@ mod tests {
     }
 
     #[test]
-    fn is_calm_as_long_as_reads_wait_or_bring_little() {
+    fn is_calm_as_long_as_waits_bring_little_and_all_there_is() {
         let (shares, now) = (Shares::default(), Instant::now());
         assert!(!shares.take_calm(now));
-        for (waited_ms, bytes, more, calm) in [
-            (1_000, 2 * CALM_BYTES, false, true),
-            (0, 2 * CALM_BYTES, false, false),
-            (0, CALM_BYTES, false, true),
-            (0, CALM_BYTES, true, false),
-            (1_000, 0, false, true),
-            (1_000, 0, true, false),
+        for (bytes, more, calm) in [
+            (CALM_BYTES, false, true),
+            (CALM_BYTES + 1, false, false),
+            (0, true, false),
+            (0, false, true),
         ] {
-            shares.note_wait(now, Duration::from_millis(waited_ms), bytes, more);
-            assert_eq!(shares.take_calm(now), calm, "{waited_ms} ms, {bytes} bytes, more: {more}");
+            shares.note_wait(now, bytes, more);
+            assert_eq!(shares.take_calm(now), calm, "{bytes} bytes, more: {more}");
             assert!(!shares.take_calm(now), "a read in between was given up");
         }
         for (later, calm) in [(CALM_FOR, true), (CALM_FOR + Duration::from_millis(1), false)] {
-            shares.note_wait(now, CALM, 0, false);
+            shares.note_wait(now, 0, false);
             assert_eq!(shares.take_calm(now + later), calm, "{later:?} without a read");
         }
     }

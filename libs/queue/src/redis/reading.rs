@@ -25,8 +25,9 @@ use crate::{
     compress::{self, decompress},
 };
 
-/// Chunks of each partition that a waiting read brings at most: one more than what comes to an empty queue, to tell it from a busy one.
-const WAITING_COUNT: usize = 2;
+/// Chunks of each partition that a waiting read brings at most: more than what comes between two reads even to a busy one. Where there
+/// are as many, the next read looks first, in steps that are bounded in bytes.
+const WAITING_COUNT: usize = 8;
 /// A wait that is worth reads that outlive it.
 const SOON: Duration = Duration::from_millis(100);
 
@@ -109,15 +110,13 @@ impl RedisQueue {
         if plan.is_empty() && !wait.is_zero() {
             // All of them, however many: what comes to any ends the wait, and what came since is little.
             let read = self.xread(cursors, WAITING_COUNT, Some(wait));
-            let asked = Instant::now();
             let streams: RawStreams = node.wait(&read, wait).await?;
             let found = entries::chunks(streams, &self.keys);
             let chunks = || found.iter().flat_map(|(_, entries)| entries);
             let more = found.iter().any(|(_, entries)| entries.len() >= WAITING_COUNT)
                 || chunks().count() > READ_LIMIT;
             let bytes = chunks().map(|entry| entry.chunk.len()).sum();
-            let now = Instant::now();
-            self.shares.note_wait(now, now.duration_since(asked), bytes, more);
+            self.shares.note_wait(Instant::now(), bytes, more);
             plan.take(found);
         }
         Ok(self.shares.finish(plan))
