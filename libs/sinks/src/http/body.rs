@@ -1,10 +1,13 @@
-//! The body of a request, made of slices of the events as they are: nothing is copied on the way to the socket.
+//! The body of a request. Of few events it is made of slices of them as they are: nothing is copied on the way to the socket.
 
 use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
 use crate::Delivery;
+
+/// Most slices that go to the socket in one write: hyper's `MAX_WRITEV_BUFS`.
+const SLICES_MAX: usize = 64;
 
 /// Parts, one after the other. As a [`Buf`] it goes to the socket in one vectored write.
 #[derive(Clone, Debug, Default)]
@@ -15,8 +18,12 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// A JSON array of the events of `batch`: `[`, events joined by `,`, `]`.
+    /// A JSON array of the events of `batch`: `[`, events joined by `,`, `]`. One part, if slices and the request's head would be
+    /// more than one write: to copy takes less than the other writes, each a packet that wakes the receiver.
     pub(crate) fn array(batch: &[Delivery]) -> Self {
+        if 1 + 2 * batch.len() + 1 > SLICES_MAX {
+            return Self::of(joined(batch));
+        }
         let mut parts = Vec::with_capacity(batch.len() * 2 + 1);
         parts.push(Bytes::from_static(b"]"));
         for delivery in batch.iter().rev() {
@@ -42,6 +49,17 @@ impl Body {
     pub(crate) fn parts(&self) -> impl Iterator<Item = &[u8]> {
         self.parts.iter().rev().map(AsRef::as_ref)
     }
+}
+
+fn joined(batch: &[Delivery]) -> Vec<u8> {
+    let events: usize = batch.iter().map(|delivery| delivery.event.len()).sum();
+    let mut body = Vec::with_capacity(events + batch.len() + 1);
+    for delivery in batch {
+        body.push(if body.is_empty() { b'[' } else { b',' });
+        body.extend_from_slice(&delivery.event);
+    }
+    body.push(b']');
+    body
 }
 
 impl Buf for Body {
@@ -102,6 +120,18 @@ mod tests {
             assert_eq!(body.parts().flatten().copied().collect::<Vec<_>>(), array.as_bytes());
             assert_eq!(body.copy_to_bytes(array.len()), array);
             assert_eq!(body.remaining(), 0);
+        }
+    }
+
+    #[test]
+    fn is_the_array_of_its_events_in_one_write_however_many() {
+        for count in [1, 2, 30, 31, 32, 33, 100] {
+            let events = vec![r#"{"a":1}"#; count];
+            let array = format!("[{}]", events.join(","));
+            let body = Body::array(&batch(&events));
+            assert_eq!(body.remaining(), array.len());
+            assert_eq!(body.parts().flatten().copied().collect::<Vec<_>>(), array.as_bytes());
+            assert!(body.parts().count() < SLICES_MAX, "{count} events and the head");
         }
     }
 
