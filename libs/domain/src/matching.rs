@@ -1,6 +1,6 @@
 //! Routing: which sinks take an event of an account and type, and at which schema version; and why a subscription takes one or not.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use crate::{SinkSid, Subscription};
 

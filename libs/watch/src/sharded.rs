@@ -1,11 +1,11 @@
 //! A map that is cheap to copy and to change: a change copies one shard, the rest is shared with the copies before.
 
 use std::{
-    hash::{BuildHasher, Hash, RandomState},
+    hash::{BuildHasher, Hash},
     sync::Arc,
 };
 
-use hashbrown::{HashTable, hash_table::Entry};
+use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 
 const SHARDS: usize = 256;
 /// Which bits of a hash choose the shard: a table goes by the lowest and the highest ones, which have to differ within a shard.
@@ -15,13 +15,13 @@ const SHARD_SHIFT: u32 = 40;
 /// publishing an event looks up is in such maps.
 #[derive(Clone, Debug)]
 pub(crate) struct Sharded<K, V> {
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
     shards: Vec<Arc<HashTable<(K, V)>>>,
 }
 
 impl<K, V> Default for Sharded<K, V> {
     fn default() -> Self {
-        Self { hasher: RandomState::new(), shards: vec![Arc::default(); SHARDS] }
+        Self { hasher: DefaultHashBuilder::default(), shards: vec![Arc::default(); SHARDS] }
     }
 }
 

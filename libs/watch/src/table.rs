@@ -1,10 +1,11 @@
 //! One version of the configuration, and what may be asked of it; how changes make the next is in [`apply`].
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::Arc,
 };
 
+use hashbrown::HashMap;
 use millrace_domain::{
     AccountSid, AccountStatus, ApiKeySid, ConfigVersion, SinkSid, Subscription, SubscriptionSid,
     identity::Identities,

@@ -9,7 +9,7 @@ use millrace_domain::{
 };
 use millrace_proto::internal::{ChunkEvent, Variant};
 use millrace_queue::chunk::account_bytes;
-use millrace_watch::{Configuration, Schema};
+use millrace_watch::{Configuration, EventType, Schema};
 
 use crate::{
     auth::Caller,
@@ -76,6 +76,7 @@ struct Published<'a> {
     /// 0: not known.
     number: u32,
     dataschema: Option<&'a str>,
+    event_type: &'a EventType,
     schema: Option<&'a Schema>,
 }
 
@@ -189,7 +190,7 @@ impl<'a> Origin<'a> {
         let number = followed_version(named, &event_type.schema_id, latest)?;
         let known = schema.and_then(|schema| schema.version(number));
         let dataschema = known.map(|version| &*version.dataschema).or(named);
-        Ok(Published { number, dataschema, schema })
+        Ok(Published { number, dataschema, event_type, schema })
     }
 
     /// Checks the data by the version that the event follows, as its type asks.
@@ -199,9 +200,9 @@ impl<'a> Origin<'a> {
         published: &Published<'_>,
         compiled: Option<&Arc<Compiled>>,
     ) -> Result<(), Unfit> {
-        let known = self.configuration.event_type(&event.event_type);
         let version = published.schema.and_then(|schema| schema.version(published.number));
-        let (Some(event_type), Some(version)) = (known, version) else { return Ok(()) };
+        let Some(version) = version else { return Ok(()) };
+        let event_type = published.event_type;
         let of = (event_type.schema_id.as_str(), published.number, version);
         self.validators.check(event_type.validation, of, &event.data, compiled)
     }

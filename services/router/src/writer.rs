@@ -196,6 +196,9 @@ impl Writer {
                     let full = std::mem::take(growing);
                     self.finish(full, &mut open, &mut unavailable).await;
                 }
+                // Mostly the rest of the job goes there too; what grows piece by piece is moved each time.
+                growing.chunk.events.reserve(left - index);
+                growing.places.reserve(left - index);
                 // A deliverer that has the newest of these versions knows every sink in the chunk.
                 growing.chunk.config_seq = growing.chunk.config_seq.max(config_seq);
                 growing.push(event, bytes, (number, index));
