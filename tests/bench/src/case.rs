@@ -29,7 +29,7 @@ pub(crate) struct RunArgs {
     /// Lists the cases and ends.
     #[arg(long)]
     list: bool,
-    /// Pairs of measurements of which a ratio is the median.
+    /// Pairs of measurements of which a ratio is the median, and runs of which the figures of a load are.
     #[arg(long, default_value_t = 5)]
     pairs: usize,
     /// Measures little, for who changes this program: figures mean nothing.

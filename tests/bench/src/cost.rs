@@ -40,6 +40,21 @@ impl Cost {
     }
 }
 
+/// What the processes of several runs used together, and their highest peak.
+pub(crate) fn sum<'a>(runs: impl IntoIterator<Item = &'a [Cost]>) -> Vec<Cost> {
+    let mut total: Vec<Cost> = Vec::new();
+    for cost in runs.into_iter().flatten() {
+        match total.iter_mut().find(|known| known.process == cost.process) {
+            Some(known) => {
+                known.cpu_us += cost.cpu_us;
+                known.peak_rss_bytes = known.peak_rss_bytes.max(cost.peak_rss_bytes);
+            }
+            None => total.push(*cost),
+        }
+    }
+    total
+}
+
 /// CPU-µs of Millrace and of what it stands on, for each of `events`.
 pub(crate) fn per_event(costs: &[Cost], events: usize) -> f64 {
     let ours: u64 = costs.iter().filter(|cost| cost.is_millrace()).map(|cost| cost.cpu_us).sum();

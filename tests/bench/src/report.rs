@@ -37,7 +37,7 @@ pub(crate) fn print(case: Case, outcome: &Outcome) {
     for note in &outcome.notes {
         println!("  {note}");
     }
-    println!("  machine drift within the case {:.2}×", outcome.drift.factor());
+    println!("  machine drift within the case {}", outcome.drift.told());
 }
 
 /// Prints what has a target as a table.

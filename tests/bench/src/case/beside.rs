@@ -41,7 +41,7 @@ async fn driver(context: &Context, kind: Kind, per_second: f64) -> Result<Outcom
     let measured = run(&bench, &load, &mut outcome).await?;
     let commands = bench.commands_per_event(&load).await?;
     let targets = Targets { per_second: Some(per_second), ..Targets::default() };
-    tell(&mut outcome, &measured, commands, targets);
+    tell(&mut outcome, std::slice::from_ref(&measured), commands, targets);
     outcome.figure(Figure::told("deliverer's CPU-µs", deliverer(&measured)));
     outcome.figure(Figure::told("a batched webhook's CPU-µs a delivery", beside.cpu_us()));
     outcome.figure(Figure::told("a batched webhook's deliverer's CPU-µs", deliverer(&beside)));
@@ -62,7 +62,7 @@ pub(super) async fn validated(context: &Context) -> Result<Outcome> {
     let load = batches(&checked, context.events(400_000));
     let measured = run(&bench, &load, &mut outcome).await?;
     let commands = bench.commands_per_event(&load).await?;
-    tell(&mut outcome, &measured, commands, Targets::default());
+    tell(&mut outcome, std::slice::from_ref(&measured), commands, Targets::default());
     outcome.figure(Figure::told("without a schema, delivered/s", beside.delivered_per_second()));
     outcome.figure(Figure::told("without a schema, CPU-µs a delivery", beside.cpu_us()));
     let added = measured.cpu_us() - beside.cpu_us();

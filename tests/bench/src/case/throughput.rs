@@ -143,68 +143,81 @@ pub(super) async fn measure(
     let audience = bench.audience(wanted).await?;
     let load = load(&audience);
     let mut outcome = Outcome::default();
-    if load.rate.is_none() {
-        bench.run(&Load { events: WARM_UP_EVENTS.min(load.events), ..load.clone() }).await?;
-    } else {
-        bench.run(&Load::steady(&audience, WARM_UP_EVENTS.min(load.events))).await?;
+    bench.run(&warm_up(&audience, &load)).await?;
+    outcome.drift.sample();
+    // One that is paced lasts long enough.
+    let runs = if load.rate.is_none() { context.pairs } else { 1 };
+    let mut measured = Vec::with_capacity(runs);
+    for _ in 0..runs {
+        measured.push(bench.run(&load).await?);
+        outcome.drift.sample();
     }
-    outcome.drift.sample();
-    let measured = bench.run(&load).await?;
-    outcome.drift.sample();
     let commands = bench.commands_per_event(&load).await?;
     tell(&mut outcome, &measured, commands, targets);
     bench.stop().await?;
     Ok(outcome)
 }
 
-/// Makes the figures of a run.
+fn warm_up(audience: &Audience, load: &Load) -> Load {
+    let events = WARM_UP_EVENTS.min(load.events);
+    match load.rate {
+        None => Load { events, ..load.clone() },
+        Some(_) => Load::steady(audience, events),
+    }
+}
+
+/// Makes the figures of one or several runs of the same load: medians.
 pub(super) fn tell(
     outcome: &mut Outcome,
-    measured: &Measured,
+    runs: &[Measured],
     commands: Option<(f64, Commands)>,
     targets: Targets,
 ) {
-    let figure =
-        |what, value, target: Option<Target>| Figure { target, ..Figure::told(what, value) };
+    let figure = |what, value: fn(&Measured) -> f64, target: Option<Target>| match runs {
+        [run] => Figure { target, ..Figure::told(what, value(run)) },
+        _ => Figure::median(what, runs.iter().map(value).collect(), target),
+    };
     let at_most = |bound: Option<f64>| bound.map(Target::AtMost);
-    let Latency { p50_us, p99_us, max_us } = measured.received.latency;
     outcome.figure(figure(
         "delivered/s",
-        measured.delivered_per_second(),
+        Measured::delivered_per_second,
         targets.per_second.map(Target::AtLeast),
     ));
-    outcome.figure(Figure::told("accepted/s", measured.accepted_per_second()));
-    outcome.figure(figure("CPU-µs a delivery", measured.cpu_us(), at_most(targets.cpu_us)));
-    outcome.figure(figure("latency p50 ms", float(p50_us) / 1e3, at_most(targets.p50_ms)));
-    let p99 = at_most(targets.p99_ms).or_else(|| targets.p99_below_ms.map(Target::Below));
-    outcome.figure(figure("latency p99 ms", float(p99_us) / 1e3, p99));
-    outcome.figure(Figure::told("latency max ms", float(max_us) / 1e3));
+    outcome.figure(figure("accepted/s", Measured::accepted_per_second, None));
+    outcome.figure(figure("CPU-µs a delivery", Measured::cpu_us, at_most(targets.cpu_us)));
+    let p50 = |run: &Measured| float(run.received.latency.p50_us) / 1e3;
+    outcome.figure(figure("latency p50 ms", p50, at_most(targets.p50_ms)));
+    let p99 = |run: &Measured| float(run.received.latency.p99_us) / 1e3;
+    let target = at_most(targets.p99_ms).or_else(|| targets.p99_below_ms.map(Target::Below));
+    outcome.figure(figure("latency p99 ms", p99, target));
+    let max = |run: &Measured| float(run.received.latency.max_us) / 1e3;
+    outcome.figure(figure("latency max ms", max, None));
+    let deliveries = runs.iter().map(|run| run.received.deliveries).sum();
+    let costs = cost::sum(runs.iter().map(|run| run.costs.as_slice()));
     if let Some((per_event, by_name)) = commands {
         let bound = at_most(targets.redis_commands);
-        outcome.figure(figure("Redis commands an event", per_event, bound));
-        outcome.figure(Figure::told(
-            "PostgreSQL transactions an event",
-            measured.transactions_per_event(),
-        ));
+        let told = Figure::told("Redis commands an event", per_event);
+        outcome.figure(Figure { target: bound, ..told });
+        let transactions = Measured::transactions_per_event;
+        outcome.figure(figure("PostgreSQL transactions an event", transactions, None));
         let list: Vec<_> = by_name.iter().map(|(name, count)| format!("{name} {count}")).collect();
         outcome.note(format!("Redis commands counted: {}", list.join(", ")));
-        outcome.figure(Figure::told(
-            "deliverer's peak RSS MB",
-            peak_megabytes(&measured.costs, "deliverer"),
-        ));
+        let peak = peak_megabytes(&costs, "deliverer");
+        outcome.figure(Figure::told("deliverer's peak RSS MB", peak));
     }
-    outcome.note(format!(
-        "CPU-µs a delivery (peak RSS): {}",
-        by_process(&measured.costs, measured.received.deliveries)
-    ));
-    let answer = measured.generated.answer;
+    outcome.note(format!("CPU-µs a delivery (peak RSS): {}", by_process(&costs, deliveries)));
+    let total = |count: fn(&Measured) -> usize| runs.iter().map(count).sum::<usize>();
+    let answer = |at: fn(&Latency) -> u64| {
+        let values = runs.iter().map(|run| float(at(&run.generated.answer)) / 1e3).collect();
+        number(Figure::median("", values, None).value)
+    };
     outcome.note(format!(
         "{} requests, {} duplicates, {} publishes repeated for want of room; publish answered p50 {} p99 {} ms",
-        measured.received.requests,
-        measured.received.duplicates,
-        measured.generated.repeated,
-        number(float(answer.p50_us) / 1e3),
-        number(float(answer.p99_us) / 1e3),
+        total(|run| run.received.requests),
+        total(|run| run.received.duplicates),
+        total(|run| run.generated.repeated),
+        answer(|latency| latency.p50_us),
+        answer(|latency| latency.p99_us),
     ));
-    debug_assert!(measured.costs.iter().any(|it| it.process == cost::GENERATOR));
+    debug_assert!(costs.iter().any(|it| it.process == cost::GENERATOR));
 }
