@@ -5,8 +5,8 @@ use std::{collections::HashMap, hint::black_box, time::Instant};
 /// Entries of the map: some megabytes and some tens of milliseconds.
 const ENTRIES: u64 = 100_000;
 
-/// Milliseconds that a fixed piece of work takes now. It allocates, hashes and waits for memory, as the services do, and like them is slower
-/// while others use the same core or cache; a chain of operations in registers does not notice them.
+/// Milliseconds that a fixed piece of work takes now. It allocates, hashes and waits for memory, as the services do; a chain of
+/// operations in registers took the same while what they cost differed by a third.
 pub(crate) fn loop_ms() -> f64 {
     let key = |number: u64| format!("event-{number}");
     let started = Instant::now();
