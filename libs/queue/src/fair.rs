@@ -25,6 +25,9 @@ const GROWTH: usize = 4;
 const CALM_BYTES: usize = 1024 * 1024;
 /// How long it stays calm while nobody reads: longer, and much may have gathered.
 const CALM_FOR: Duration = Duration::from_millis(100);
+/// A wait that ends sooner and brings more than this is of a queue that gets one large publish after the other. (In the benchmark's case
+/// `batched` a read brings 100 kB or more, and the next one follows within 2 ms.)
+const BUSY: (Duration, usize) = (Duration::from_millis(2), 32 * 1024);
 /// What a chunk is taken to be before one was seen.
 const FIRST_GUESS_BYTES: u64 = 64 * 1024;
 
@@ -34,8 +37,19 @@ pub(crate) struct Shares {
     chunk_bytes: AtomicU64,
     /// The partition that comes first next time.
     first: AtomicU16,
-    /// When the last read ended, if it waited, did not bring much, and there was not more.
-    calm: Mutex<Option<Instant>>,
+    /// When the last read ended, if it waited, did not bring much, and there was not more; and how the next one begins.
+    calm: Mutex<Option<(Instant, Start)>>,
+}
+
+/// How a read begins that may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// By looking what is there, in steps: it may be much.
+    Looking,
+    /// By waiting: a wait that finds something does not last, and brings it.
+    Waiting,
+    /// By resting a little before it waits: reads cost less an event the more they bring.
+    Resting,
 }
 
 impl Default for Shares {
@@ -69,17 +83,21 @@ impl Shares {
         }
     }
 
-    /// Whether a read need not look before it waits: a wait that finds something does not last, and brings it. Asked once a read: after
-    /// one that was given up or failed, the next one looks.
-    pub(crate) fn take_calm(&self, now: Instant) -> bool {
+    /// How a read begins that may wait. Asked once a read: after one that was given up or failed, the next one looks.
+    pub(crate) fn start(&self, now: Instant) -> Start {
         let calm = self.calm.lock().unwrap_or_else(PoisonError::into_inner).take();
-        calm.is_some_and(|since| now.duration_since(since) <= CALM_FOR)
+        match calm {
+            Some((since, start)) if now.duration_since(since) <= CALM_FOR => start,
+            _ => Start::Looking,
+        }
     }
 
-    /// Notes when a wait ended, the bytes it brought, and whether there was more.
-    pub(crate) fn note_wait(&self, now: Instant, bytes: usize, more: bool) {
+    /// Notes when a wait ended, how long it took, the bytes it brought, and whether there was more.
+    pub(crate) fn note_wait(&self, now: Instant, took: Duration, bytes: usize, more: bool) {
         let is_calm = !more && bytes <= CALM_BYTES;
-        *self.calm.lock().unwrap_or_else(PoisonError::into_inner) = is_calm.then_some(now);
+        let is_busy = took < BUSY.0 && bytes > BUSY.1;
+        let start = if is_busy { Start::Resting } else { Start::Waiting };
+        *self.calm.lock().unwrap_or_else(PoisonError::into_inner) = is_calm.then_some((now, start));
     }
 
     /// Ends a read: remembers where it stopped, and how large its chunks were, slow to forget large ones.
@@ -202,22 +220,29 @@ mod tests {
     }
 
     #[test]
-    fn is_calm_as_long_as_waits_bring_little_and_all_there_is() {
+    fn looks_after_a_wait_that_brought_much_or_not_all_there_is() {
         let (shares, now) = (Shares::default(), Instant::now());
-        assert!(!shares.take_calm(now));
-        for (bytes, more, calm) in [
-            (CALM_BYTES, false, true),
-            (CALM_BYTES + 1, false, false),
-            (0, true, false),
-            (0, false, true),
+        assert_eq!(shares.start(now), Start::Looking);
+        let (busy, busy_bytes) = BUSY;
+        for (took, bytes, more, start) in [
+            (busy, CALM_BYTES, false, Start::Waiting),
+            (busy, CALM_BYTES + 1, false, Start::Looking),
+            (busy, 0, true, Start::Looking),
+            (busy, 0, false, Start::Waiting),
+            (Duration::ZERO, busy_bytes, false, Start::Waiting),
+            (Duration::ZERO, busy_bytes + 1, false, Start::Resting),
+            (Duration::ZERO, busy_bytes + 1, true, Start::Looking),
+            (Duration::ZERO, CALM_BYTES + 1, false, Start::Looking),
         ] {
-            shares.note_wait(now, bytes, more);
-            assert_eq!(shares.take_calm(now), calm, "{bytes} bytes, more: {more}");
-            assert!(!shares.take_calm(now), "a read in between was given up");
+            shares.note_wait(now, took, bytes, more);
+            assert_eq!(shares.start(now), start, "{bytes} bytes in {took:?}, more: {more}");
+            assert_eq!(shares.start(now), Start::Looking, "a read in between was given up");
         }
-        for (later, calm) in [(CALM_FOR, true), (CALM_FOR + Duration::from_millis(1), false)] {
-            shares.note_wait(now, 0, false);
-            assert_eq!(shares.take_calm(now + later), calm, "{later:?} without a read");
+        for (later, start) in
+            [(CALM_FOR, Start::Waiting), (CALM_FOR + Duration::from_millis(1), Start::Looking)]
+        {
+            shares.note_wait(now, busy, 0, false);
+            assert_eq!(shares.start(now + later), start, "{later:?} without a read");
         }
     }
 

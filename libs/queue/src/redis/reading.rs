@@ -23,11 +23,14 @@ use super::{
 use crate::{
     Class, Entry, EntryId, Error, ParkedChunk, ParkedId, ParkedQuery, READ_LIMIT, Result, backlog,
     compress::{self, decompress},
+    fair::Start,
 };
 
 /// Chunks of each partition that a waiting read brings at most: more than what comes between two reads even to a busy one. Where there
 /// are as many, the next read looks first, in steps that are bounded in bytes.
 const WAITING_COUNT: usize = 8;
+/// A rest before a wait, where reads are many: the runtime's clock counts milliseconds, so this is until the next of them.
+const REST: Duration = Duration::from_micros(1);
 /// A wait that is worth reads that outlive it.
 const SOON: Duration = Duration::from_millis(100);
 
@@ -101,22 +104,29 @@ impl RedisQueue {
         wait: Duration,
     ) -> Result<Vec<(Partition, Entry)>, Failure> {
         let mut plan = self.shares.plan(cursors);
-        let waits_at_once = !wait.is_zero() && self.shares.take_calm(Instant::now());
-        while !waits_at_once && let Some(count) = plan.next_count() {
-            let read = self.xread(&plan.cursors, count, None);
-            let streams: RawStreams = node.query(&read).await?;
-            plan.take(entries::chunks(streams, &self.keys));
+        let start = if wait.is_zero() { Start::Looking } else { self.shares.start(Instant::now()) };
+        match start {
+            Start::Looking => {
+                while let Some(count) = plan.next_count() {
+                    let read = self.xread(&plan.cursors, count, None);
+                    let streams: RawStreams = node.query(&read).await?;
+                    plan.take(entries::chunks(streams, &self.keys));
+                }
+            }
+            Start::Waiting => {}
+            Start::Resting => tokio::time::sleep(REST).await,
         }
         if plan.is_empty() && !wait.is_zero() {
             // All of them, however many: what comes to any ends the wait, and what came since is little.
             let read = self.xread(cursors, WAITING_COUNT, Some(wait));
+            let began = Instant::now();
             let streams: RawStreams = node.wait(&read, wait).await?;
             let found = entries::chunks(streams, &self.keys);
             let chunks = || found.iter().flat_map(|(_, entries)| entries);
             let more = found.iter().any(|(_, entries)| entries.len() >= WAITING_COUNT)
                 || chunks().count() > READ_LIMIT;
             let bytes = chunks().map(|entry| entry.chunk.len()).sum();
-            self.shares.note_wait(Instant::now(), bytes, more);
+            self.shares.note_wait(Instant::now(), began.elapsed(), bytes, more);
             plan.take(found);
         }
         Ok(self.shares.finish(plan))
