@@ -1,7 +1,8 @@
 //! The settler of a tenure: turns finished chunks into settlements, as many in one as have come.
 //!
 //! What was delivered is settled at the same instants by all partitions of a process, every 10 ms, so that many chunks cost what one
-//! does, and one write to the queue is of many partitions; where somebody waits for it, at once. After a crash as much more comes again.
+//! does, and one write to the queue is of many partitions; where the process has little in hand, every 40 ms, which gathers as much as a
+//! busy one does in 10; where somebody waits for it, at once. After a crash as much more comes again.
 //! What has to be parked is gathered for up to a second, so that parked chunks are worth compressing; but where a lane was too full for it
 //! and waits for more now, it is parked at once, to be loaded. A chunk and all its parks are always in one settlement.
 
@@ -22,6 +23,8 @@ use crate::{
 
 /// How often what was delivered is settled.
 const TURN: Duration = Duration::from_millis(10);
+/// How often where that is little: a multiple of [`TURN`], so that the turns of both are the same.
+const LONG_TURN: Duration = Duration::from_millis(40);
 /// Most finished chunks in one settlement: what a script does without holding up the queue.
 const SETTLE_MAX_CHUNKS: usize = 256;
 /// Bytes of events that one settlement parks or reports: a script must be short, and its answer come in time.
@@ -112,8 +115,15 @@ impl Settler {
         if self.must_flush() {
             return;
         }
-        let turn = next_turn(cx.began, Instant::now());
-        while Instant::now() < turn && self.may_linger() {
+        let mut turn = next_turn(cx.began, Instant::now(), LONG_TURN);
+        while self.may_linger() {
+            let now = Instant::now();
+            if now >= turn {
+                return;
+            }
+            if !cx.unsettled.is_little() {
+                turn = turn.min(next_turn(cx.began, now, TURN));
+            }
             if timeout_at(turn, ledger.changed()).await.is_err() {
                 return;
             }
@@ -225,11 +235,10 @@ impl Settler {
     }
 }
 
-/// When it is the next turn to settle of all partitions of a process that `began` then.
-fn next_turn(began: Instant, now: Instant) -> Instant {
-    let since = now.duration_since(began);
-    let past = since.as_nanos() % TURN.as_nanos();
-    now + TURN - Duration::from_nanos(u64::try_from(past).unwrap_or(0))
+/// When it is the next turn to settle, one each `every`, of all partitions of a process that `began` then.
+fn next_turn(began: Instant, now: Instant, every: Duration) -> Instant {
+    let past = now.duration_since(began).as_nanos() % every.as_nanos();
+    now + every - Duration::from_nanos(u64::try_from(past).unwrap_or(0))
 }
 
 /// How many of the first chunks go into one settlement; at least one.
@@ -260,10 +269,12 @@ mod tests {
     #[test]
     fn turns_are_the_same_for_all() {
         let began = Instant::now();
-        let turn_at = |micros| next_turn(began, began + Duration::from_micros(micros)) - began;
-        assert_eq!(turn_at(0), TURN);
-        assert_eq!(turn_at(9_999), TURN);
-        assert_eq!(turn_at(10_000), 2 * TURN);
-        assert_eq!(turn_at(3_600_000_001), Duration::from_secs(3_600) + TURN);
+        let turn_at =
+            |micros, every| next_turn(began, began + Duration::from_micros(micros), every) - began;
+        assert_eq!(turn_at(0, TURN), TURN);
+        assert_eq!(turn_at(9_999, TURN), TURN);
+        assert_eq!(turn_at(10_000, TURN), 2 * TURN);
+        assert_eq!(turn_at(3_600_000_001, TURN), Duration::from_secs(3_600) + TURN);
+        assert_eq!(turn_at(30_001, TURN), turn_at(30_001, LONG_TURN));
     }
 }
