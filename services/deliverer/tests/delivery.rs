@@ -5,14 +5,14 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use millrace_proto::internal::DropReason;
-use millrace_queue::Class;
+use millrace_queue::{Class, ReportKind};
 use millrace_testkit::{
     eventually::{eventually, eventually_eq},
     receiver::{Answer, Receiver},
 };
 use support::{
-    ACCOUNT, AUTH_TOKEN, Deliverer, SIGNING_SECRET, drops, home, ids, park, parked_event, publish,
-    queue, settings, sink, tombstone, until_all_is_settled, watch,
+    ACCOUNT, AUTH_TOKEN, Deliverer, SIGNING_SECRET, dropped_in, drops, home, ids, park,
+    parked_event, publish, queue, settings, sink, tombstone, until_all_is_settled, watch,
 };
 
 mod support;
@@ -244,16 +244,15 @@ async fn an_event_whose_window_closes_is_dropped_with_a_report() {
     publish(&queue, ids("a", 20), &[1]).await;
     let mut dropped = Vec::new();
     while dropped.len() < 20 {
-        dropped.extend(
-            eventually("drops", || async {
-                Some(drops(&queue).await).filter(|drops| !drops.is_empty())
-            })
-            .await,
-        );
-        let reports =
-            queue.reports(millrace_queue::ReportKind::Drops, "test", 1_000).await.unwrap();
+        // Acknowledged is what was read, and no more: another report may come between two reads.
+        let reports = eventually("drops", || async {
+            let reports = queue.reports(ReportKind::Drops, "test", 1_000).await.unwrap();
+            Some(reports).filter(|reports| !reports.is_empty())
+        })
+        .await;
         let seen: Vec<_> = reports.iter().map(|report| (report.partition, report.id)).collect();
-        queue.acknowledge(millrace_queue::ReportKind::Drops, &seen).await.unwrap();
+        dropped.extend(dropped_in(reports));
+        queue.acknowledge(ReportKind::Drops, &seen).await.unwrap();
     }
     assert!(dropped.iter().all(|drop| drop.reason() == DropReason::Expired));
     until_all_is_settled(&queue).await;

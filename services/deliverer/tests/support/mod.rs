@@ -10,7 +10,7 @@ use millrace_proto::internal::{
     Variant, resource,
 };
 use millrace_queue::{
-    Class, Park, ParkedId, Queue, ReportKind, Settlement, Token, chunk,
+    Class, Park, ParkedId, Queue, Report, ReportKind, Settlement, Token, chunk,
     sqlite::{SqliteOptions, SqliteQueue},
 };
 use millrace_runtime::{Process, config::MaskedSecret};
@@ -144,7 +144,10 @@ pub(crate) async fn until_all_is_settled(queue: &Arc<dyn Queue>) {
 
 /// What was dropped so far.
 pub(crate) async fn drops(queue: &Arc<dyn Queue>) -> Vec<DropReport> {
-    let reports = queue.reports(ReportKind::Drops, "test", 1_000).await.expect("reports");
+    dropped_in(queue.reports(ReportKind::Drops, "test", 1_000).await.expect("reports"))
+}
+
+pub(crate) fn dropped_in(reports: Vec<Report>) -> Vec<DropReport> {
     reports
         .into_iter()
         .flat_map(|report| DropReports::decode(report.body).expect("a report").drops)
