@@ -262,7 +262,7 @@ impl Bench {
     }
 
     fn generator(&self, run: u64, load: &Load) -> Result<Command> {
-        let Load { audience, events, batch, in_flight, .. } = load;
+        let Load { audience, events, in_a_row, batch, in_flight, .. } = load;
         let api = &self.stack.api;
         let accounts: PathBuf = self.directory.path().join(format!("accounts-{run}"));
         fs::write(&accounts, audience.accounts.join("\n"))?;
@@ -270,6 +270,7 @@ impl Bench {
         command.args(["generate", "--url", &api.publish_url, "--platform-key", &api.platform_key]);
         command.arg("--accounts").arg(accounts).args(["--run", &run.to_string()]);
         command.args(["--sinks", &audience.sinks.to_string(), "--events", &events.to_string()]);
+        command.args(["--in-a-row", &in_a_row.to_string()]);
         command.args(["--batch", &batch.to_string(), "--in-flight", &in_flight.to_string()]);
         if load.incompressible {
             command.arg("--incompressible");

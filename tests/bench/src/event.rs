@@ -76,6 +76,8 @@ impl FromStr for EventId {
 /// Makes events; what takes time is done once.
 pub(crate) struct Events {
     accounts: Vec<String>,
+    /// Events of an account before the next account has its turn.
+    in_a_row: usize,
     run: u64,
     data: Vec<String>,
     incompressible: bool,
@@ -84,7 +86,13 @@ pub(crate) struct Events {
 impl Events {
     /// Events of accounts, in turn, in a run.
     pub(crate) fn new(accounts: Vec<String>, run: u64) -> Self {
-        Self { accounts, run, data: (0..VARIETY).map(data).collect(), incompressible: false }
+        let data = (0..VARIETY).map(data).collect();
+        Self { accounts, in_a_row: 1, run, data, incompressible: false }
+    }
+
+    /// Each account has so many events before the next has its turn, not one.
+    pub(crate) fn in_a_row(self, in_a_row: usize) -> Self {
+        Self { in_a_row, ..self }
     }
 
     /// Events of as many random letters, where it is so.
@@ -105,7 +113,7 @@ impl Events {
     /// The event of a number, published at `sent_us`.
     pub(crate) fn event(&self, number: usize, sent_us: u64) -> Event {
         Event {
-            account_sid: self.accounts[number % self.accounts.len()].clone(),
+            account_sid: self.accounts[number / self.in_a_row % self.accounts.len()].clone(),
             id: EventId { run: self.run, number, sent_us }.to_string(),
             source: SOURCE.to_owned(),
             r#type: EVENT_TYPE.to_owned(),

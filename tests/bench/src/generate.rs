@@ -1,6 +1,6 @@
 //! The producer: a few batches in flight, or one event after the other at a given pace.
 
-use std::{cell::Cell, fs, ops::Range, path::PathBuf, rc::Rc, time::Duration};
+use std::{cell::Cell, fs, num::NonZeroUsize, ops::Range, path::PathBuf, rc::Rc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -32,9 +32,12 @@ pub(crate) struct GenerateArgs {
     /// A platform key.
     #[arg(long)]
     pub(crate) platform_key: String,
-    /// A file with the SIDs of the accounts whose events they are, one a line: event n is of account n modulo their number.
+    /// A file with the SIDs of the accounts whose events they are, one a line.
     #[arg(long)]
     pub(crate) accounts: PathBuf,
+    /// Events of an account before the next account has its turn.
+    #[arg(long)]
+    pub(crate) in_a_row: NonZeroUsize,
     /// How many sinks get each event.
     #[arg(long)]
     pub(crate) sinks: u32,
@@ -96,7 +99,9 @@ async fn generate(args: GenerateArgs) -> Result<Generated> {
         fs::read_to_string(&args.accounts)?.lines().map(str::to_owned).collect();
     let producer = Rc::new(Producer {
         publish: PublishServiceClient::new(setup::connect(&args.url).await?),
-        events: Events::new(accounts, args.run).incompressible(args.incompressible),
+        events: Events::new(accounts, args.run)
+            .in_a_row(args.in_a_row.get())
+            .incompressible(args.incompressible),
         next: Cell::new(0),
         repeated: Cell::new(0),
         received: watch::Sender::new(0),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 /// Accounts with sinks that are known to the router.
 #[derive(Clone, Debug)]
 pub(crate) struct Audience {
-    /// Whose events are published: event n is of account n modulo their number.
+    /// Whose events are published, in turn.
     pub(crate) accounts: Arc<[String]>,
     /// Sinks of each account; each gets every event of its account.
     pub(crate) sinks: usize,
@@ -24,6 +24,8 @@ impl Audience {
 pub(crate) struct Load {
     pub(crate) audience: Audience,
     pub(crate) events: usize,
+    /// Events of an account before the next account has its turn.
+    pub(crate) in_a_row: usize,
     /// Events of a publish.
     pub(crate) batch: usize,
     /// Publishes that wait for their answer, where none has its time.
@@ -44,6 +46,7 @@ impl Load {
         Self {
             audience: audience.clone(),
             events,
+            in_a_row: 1,
             batch: 100,
             in_flight: 4,
             rate: None,
@@ -62,9 +65,10 @@ impl Load {
     /// Deliveries that are awaited.
     pub(crate) fn deliveries(&self) -> usize {
         let accounts = self.audience.accounts.len();
-        let awaited = accounts - self.lost_accounts;
-        let rest = (self.events % accounts).min(awaited);
-        (self.events / accounts * awaited + rest) * self.audience.sinks
+        let round = accounts * self.in_a_row;
+        let awaited = (accounts - self.lost_accounts) * self.in_a_row;
+        let rest = (self.events % round).min(awaited);
+        (self.events / round * awaited + rest) * self.audience.sinks
     }
 }
 
@@ -79,5 +83,7 @@ mod tests {
         assert_eq!(load.deliveries(), 18 * 3);
         let ending_within_the_lost = Load { lost_accounts: 2, ..Load::steady(&audience, 29) };
         assert_eq!(ending_within_the_lost.deliveries(), 24 * 3);
+        let in_a_row = Load { in_a_row: 5, events: 95, ..ending_within_the_lost };
+        assert_eq!(in_a_row.deliveries(), (40 + 40) * 3);
     }
 }

@@ -15,19 +15,21 @@ use crate::{
     setup::Wanted,
 };
 
-/// Accounts, and so partitions that have something to do.
-const ACCOUNTS: usize = 16;
-/// Events a second of four deliverers: two thirds of what two cores do of either kind.
+/// Accounts: as many as there are partitions, so that deliverers have about as much to do as each other.
+const ACCOUNTS: usize = 64;
+/// Events a second of four deliverers: two thirds of what two cores do of either kind where publishes are spread.
 const UNBATCHED_RATE: u32 = 8_000;
 const BATCHED_RATE: u32 = 28_000;
 /// Deliverers of the largest installation.
 const MOST_DELIVERERS: usize = 4;
-/// Events of a publish.
+/// Events of a publish, of one account as in `batched` and `unbatched`.
 const BATCH: usize = 100;
+/// Events of an account where a publish is spread, over 17 accounts then.
+const SPREAD: usize = 6;
 /// Longest time that deliverers take to share the partitions.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
-/// Events on their way while as many are published as are delivered: a hundred of each account.
+/// Events on their way while as many are published as are delivered: of 16 publishes.
 const UNDELIVERED: usize = 1_600;
 /// How much more an event may cost on four deliverers than on one.
 const MOST: f64 = 1.1;
@@ -39,8 +41,10 @@ enum Share {
     Same,
     /// Each of its deliverers gets the same: there are more because there is more to do.
     Grown,
-    /// As much as is delivered, a hundred events of each account being on their way: of the rate, only the number of events is taken.
+    /// As much as is delivered, so many events being on their way: of the rate, only the number of events is taken.
     Full,
+    /// The same for all, each publish being of many accounts, which many deliverers share.
+    Spread,
 }
 
 /// An installation with so many deliverers.
@@ -57,6 +61,7 @@ struct Costs {
     same: [Vec<f64>; 3],
     grown: [Vec<f64>; 3],
     full: [Vec<f64>; 3],
+    spread: [Vec<f64>; 3],
 }
 
 /// Of each round, what an event cost on the last installation over what it cost on the first.
@@ -90,6 +95,8 @@ pub(super) async fn scale(context: &Context) -> Result<Outcome> {
                 });
                 let full = installation.run(context, audience, rate, Share::Full).await?;
                 costs.full[at].push(full.cpu_us());
+                let spread = installation.run(context, audience, rate, Share::Spread).await?;
+                costs.spread[at].push(spread.cpu_us());
             }
         }
     }
@@ -106,6 +113,7 @@ struct Names {
     grown: [&'static str; 4],
     same: [&'static str; 4],
     full: [&'static str; 4],
+    spread: [&'static str; 4],
 }
 const UNBATCHED: Names = Names {
     grown: [
@@ -125,6 +133,12 @@ const UNBATCHED: Names = Names {
         "unbatched, in full, 2 deliverers: CPU-µs",
         "unbatched, in full, 4 deliverers: CPU-µs",
         "unbatched, in full, 4 over 1",
+    ],
+    spread: [
+        "unbatched, spread, 1 deliverer: CPU-µs",
+        "unbatched, spread, 2 deliverers: CPU-µs",
+        "unbatched, spread, 4 deliverers: CPU-µs",
+        "unbatched, spread, 4 over 1",
     ],
 };
 const BATCHED: Names = Names {
@@ -146,16 +160,25 @@ const BATCHED: Names = Names {
         "batched, in full, 4 deliverers: CPU-µs",
         "batched, in full, 4 over 1",
     ],
+    spread: [
+        "batched, spread, 1 deliverer: CPU-µs",
+        "batched, spread, 2 deliverers: CPU-µs",
+        "batched, spread, 4 deliverers: CPU-µs",
+        "batched, spread, 4 over 1",
+    ],
 };
 
 fn tell(outcome: &mut Outcome, costs: &Costs, names: &Names) {
-    for (each, names) in
-        [(&costs.full, names.full), (&costs.grown, names.grown), (&costs.same, names.same)]
-    {
+    let held = Some(Target::AtMost(MOST));
+    for (each, names, held) in [
+        (&costs.grown, names.grown, held),
+        (&costs.same, names.same, held),
+        (&costs.full, names.full, held),
+        (&costs.spread, names.spread, None),
+    ] {
         for (name, each) in names.into_iter().zip(each) {
             outcome.figure(Figure::median(name, each.clone(), None));
         }
-        let held = Some(Target::AtMost(MOST));
         outcome.figure(Figure::median(names[3], ratios(each), held));
     }
 }
@@ -202,11 +225,14 @@ impl Installation {
         let parts = u32::try_from(MOST_DELIVERERS / self.deliverers)?;
         let rate = if share == Share::Grown { most / parts } else { most };
         let events = usize::try_from(rate * context.seconds(5))?;
-        if share == Share::Full {
-            let undelivered = Some(UNDELIVERED);
-            return self.bench.run(&Load { undelivered, ..Load::steady(audience, events) }).await;
-        }
-        self.bench.run(&Load { batch: BATCH, ..Load::paced(audience, events, rate) }).await
+        let load = match share {
+            Share::Full => {
+                Load { undelivered: Some(UNDELIVERED), ..Load::steady(audience, events) }
+            }
+            _ => Load { batch: BATCH, ..Load::paced(audience, events, rate) },
+        };
+        let in_a_row = if share == Share::Spread { SPREAD } else { BATCH };
+        self.bench.run(&Load { in_a_row, ..load }).await
     }
 
     /// Waits until every deliverer has its share of the partitions.
