@@ -5,7 +5,11 @@ use std::{collections::HashMap, time::Duration};
 use bytes::Bytes;
 use millrace_domain::{Partition, SinkSid, Timestamp};
 use millrace_proto::internal::BacklogState;
-use sqlx::{Row, sqlite::SqliteRow};
+use sqlx::{
+    Row, Sqlite,
+    query::Query,
+    sqlite::{SqliteArguments, SqliteRow},
+};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
@@ -130,18 +134,17 @@ impl SqliteQueue {
             AND id NOT IN (SELECT unhex(value) FROM json_each(?))
             ORDER BY at, id LIMIT ?";
         let skip: Vec<_> = query.skip.iter().map(|id| format!("\"{}\"", id.0.simple())).collect();
-        let rows = sqlx::query(select)
+        let query = sqlx::query(select)
             .bind(self.clock.now_ms())
             .bind(i64::from(partition.0))
             .bind(sink_bytes(sink))
             .bind(class_number(class))
             .bind(query.until.as_millis())
             .bind(format!("[{}]", skip.join(",")))
-            .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
-            .fetch_all(&self.reader)
-            .await;
+            .bind(i64::try_from(query.limit).unwrap_or(i64::MAX));
+        let rows = self.fetch_apart(query).await;
         let read = |error| during(error, || format!("read what is parked for {sink}"));
-        let rows: Vec<SqliteRow> = rows.map_err(read)?;
+        let rows = rows.map_err(read)?;
         rows.iter().map(parked_chunk).collect()
     }
 
@@ -152,19 +155,31 @@ impl SqliteQueue {
         class: Class,
     ) -> Result<Option<Timestamp>> {
         let select = "SELECT min(at) FROM parked WHERE partition = ? AND sink = ? AND class = ?";
-        let first = async {
-            let row = sqlx::query(select)
-                .bind(i64::from(partition.0))
-                .bind(sink_bytes(sink))
-                .bind(class_number(class))
-                .fetch_one(&self.reader)
-                .await?;
-            row.try_get::<Option<i64>, _>(0)
-        };
-        let first = first.await;
+        let query = sqlx::query(select)
+            .bind(i64::from(partition.0))
+            .bind(sink_bytes(sink))
+            .bind(class_number(class));
+        let rows = self.fetch_apart(query).await;
+        let first = rows
+            .and_then(|rows| rows.first().map_or(Ok(None), |row| row.try_get::<Option<i64>, _>(0)));
         let first =
             first.map_err(|error| during(error, || format!("read what is parked for {sink}")))?;
         Ok(first.map(Timestamp::from_millis))
+    }
+
+    /// Fetches all rows in a task of its own: whoever asks may be on a thread that hardly gets a processor, and would keep the
+    /// connection from everybody else until it does.
+    async fn fetch_apart(
+        &self,
+        query: Query<'static, Sqlite, SqliteArguments>,
+    ) -> sqlx::Result<Vec<SqliteRow>> {
+        let reader = self.reader.clone();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it ends with the query, which changes nothing"
+        )]
+        let fetching = tokio::spawn(async move { query.fetch_all(&reader).await });
+        fetching.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
     pub(super) async fn count_ready(&self) -> Result<u64> {
@@ -216,6 +231,9 @@ fn parked_chunk(row: &SqliteRow) -> Result<ParkedChunk> {
 
 #[cfg(test)]
 mod tests {
+    use futures::{FutureExt, future::BoxFuture};
+    use tokio::time::timeout;
+
     use super::*;
     use crate::{Queue, SqliteOptions};
 
@@ -232,5 +250,23 @@ mod tests {
         let [damaged, other] = found.as_slice() else { panic!("{found:?}") };
         assert_eq!(*damaged, (SinkSid::from_u128(0), BacklogState::default()));
         assert_eq!(*other, (SinkSid::from_u128(0xff << 120), whole));
+    }
+
+    #[tokio::test]
+    async fn who_reads_what_is_parked_and_gets_no_processor_stops_nobody() {
+        let queue = SqliteQueue::open(SqliteOptions::default()).await.expect("open");
+        let (sink, class) = (SinkSid::from_u128(1), Class::Backlog);
+        let query = ParkedQuery { until: Timestamp::from_millis(i64::MAX), skip: &[], limit: 1 };
+        let mut reads: [BoxFuture<'_, ()>; 2] = [
+            Box::pin(queue.parked(Partition(1), sink, class, query).map(drop)),
+            Box::pin(queue.first_parked(Partition(1), sink, class).map(drop)),
+        ];
+        for read in &mut reads {
+            // It asks, and is not looked at again.
+            assert!(read.now_or_never().is_none());
+            let append = queue.append(Partition(1), Bytes::from_static(b"chunk"));
+            let appended = timeout(Duration::from_secs(10), append).await;
+            appended.expect("the connection is free").expect("append");
+        }
     }
 }
