@@ -34,6 +34,13 @@ const UNDELIVERED: usize = 1_600;
 /// How much more an event may cost on four deliverers than on one.
 const MOST: f64 = 1.1;
 
+/// What the sinks take.
+#[derive(Clone, Copy)]
+enum Kind {
+    Unbatched,
+    Batched,
+}
+
 /// What share of the load an installation gets.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Share {
@@ -69,7 +76,8 @@ fn ratios(each: &[Vec<f64>; 3]) -> Vec<f64> {
     each[2].iter().zip(&each[0]).map(|(last, first)| last / first).collect()
 }
 
-/// Three installations take turns under the same load; each ratio is of two runs of one round.
+/// Three installations take turns under the same load; each ratio is of two runs of one round, which follow each other: how fast the
+/// machine is changes by the minute.
 pub(super) async fn scale(context: &Context) -> Result<Outcome> {
     let mut installations = Vec::new();
     for deliverers in [1, 2, MOST_DELIVERERS] {
@@ -78,25 +86,27 @@ pub(super) async fn scale(context: &Context) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     let (mut unbatched, mut batched) = (Costs::default(), Costs::default());
     for round in 0..context.pairs {
-        for (at, installation) in installations.iter().enumerate() {
+        for (kind, costs) in [(Kind::Unbatched, &mut unbatched), (Kind::Batched, &mut batched)] {
             outcome.drift.sample();
-            let kinds = [
-                (&mut unbatched, &installation.unbatched, UNBATCHED_RATE),
-                (&mut batched, &installation.batched, BATCHED_RATE),
-            ];
-            for (costs, audience, rate) in kinds {
-                let same = installation.run(context, audience, rate, Share::Same).await?;
-                let same = noted(&mut outcome, same, round, installation);
-                costs.same[at].push(same);
-                costs.grown[at].push(match installation.deliverers {
-                    // Both are the same.
-                    MOST_DELIVERERS => same,
-                    _ => installation.run(context, audience, rate, Share::Grown).await?.cpu_us(),
+            for (installation, same) in installations.iter().zip(&mut costs.same) {
+                let measured = installation.run(context, kind, Share::Same).await?;
+                if round == 0 {
+                    outcome.note(installation.costs(&measured));
+                }
+                same.push(measured.cpu_us());
+            }
+            for (installation, grown) in installations.iter().zip(&mut costs.grown).rev() {
+                grown.push(match costs.same[2].last() {
+                    // The largest gets all of it either way.
+                    Some(same) if installation.deliverers == MOST_DELIVERERS => *same,
+                    _ => installation.run(context, kind, Share::Grown).await?.cpu_us(),
                 });
-                let full = installation.run(context, audience, rate, Share::Full).await?;
-                costs.full[at].push(full.cpu_us());
-                let spread = installation.run(context, audience, rate, Share::Spread).await?;
-                costs.spread[at].push(spread.cpu_us());
+            }
+            for (installation, full) in installations.iter().zip(&mut costs.full) {
+                full.push(installation.run(context, kind, Share::Full).await?.cpu_us());
+            }
+            for (installation, spread) in installations.iter().zip(&mut costs.spread).rev() {
+                spread.push(installation.run(context, kind, Share::Spread).await?.cpu_us());
             }
         }
     }
@@ -183,23 +193,6 @@ fn tell(outcome: &mut Outcome, costs: &Costs, names: &Names) {
     }
 }
 
-/// What a delivery cost; the first round also says whom.
-fn noted(
-    outcome: &mut Outcome,
-    measured: Measured,
-    round: usize,
-    installation: &Installation,
-) -> f64 {
-    if round == 0 {
-        outcome.note(format!(
-            "{} deliverers, CPU-µs a delivery (peak RSS): {}",
-            installation.deliverers,
-            by_process(&measured.costs, measured.received.deliveries)
-        ));
-    }
-    measured.cpu_us()
-}
-
 impl Installation {
     async fn start(context: &Context, deliverers: usize) -> Result<Self> {
         let bench = Bench::with_deliverers(&context.millrace, deliverers).await?;
@@ -215,13 +208,11 @@ impl Installation {
         Ok(installation)
     }
 
-    async fn run(
-        &self,
-        context: &Context,
-        audience: &Audience,
-        most: u32,
-        share: Share,
-    ) -> Result<Measured> {
+    async fn run(&self, context: &Context, kind: Kind, share: Share) -> Result<Measured> {
+        let (audience, most) = match kind {
+            Kind::Unbatched => (&self.unbatched, UNBATCHED_RATE),
+            Kind::Batched => (&self.batched, BATCHED_RATE),
+        };
         let parts = u32::try_from(MOST_DELIVERERS / self.deliverers)?;
         let rate = if share == Share::Grown { most / parts } else { most };
         let events = usize::try_from(rate * context.seconds(5))?;
@@ -233,6 +224,15 @@ impl Installation {
         };
         let in_a_row = if share == Share::Spread { SPREAD } else { BATCH };
         self.bench.run(&Load { in_a_row, ..load }).await
+    }
+
+    /// Whom the deliveries cost how much.
+    fn costs(&self, measured: &Measured) -> String {
+        format!(
+            "{} deliverers, CPU-µs a delivery (peak RSS): {}",
+            self.deliverers,
+            by_process(&measured.costs, measured.received.deliveries)
+        )
     }
 
     /// Waits until every deliverer has its share of the partitions.
