@@ -39,8 +39,6 @@ pub(super) async fn backlog(context: &Context) -> Result<Outcome> {
     let live =
         Load { undelivered: Some(1_600), ..Load::steady(&audience, context.events(EVENTS / 4)) };
     bench.run(&Load { events: 5_000, ..live.clone() }).await?;
-    outcome.drift.sample();
-    let live = bench.run(&live).await?.delivered_per_second();
     sleep(CALM).await;
     let (idle, commands_idle) = watch(&bench).await?;
     let down = Behaviour { down: true, ..Behaviour::default() };
@@ -61,12 +59,14 @@ pub(super) async fn backlog(context: &Context) -> Result<Outcome> {
     let mut run = parked.run;
     for round in 1..=context.pairs {
         outcome.drift.sample();
-        drains.add(drain(&bench, &audience, run, events).await?, slice(&bench, &audience).await?);
+        let drained = drain(&bench, &audience, run, events).await?;
+        let normal = slice(&bench, &audience).await?;
+        drains.add(drained, normal, bench.run(&live).await?.delivered_per_second());
         if round < context.pairs {
             run = park(&bench, &load, down).await?.run;
         }
     }
-    drains.tell(live, &mut outcome);
+    drains.tell(&mut outcome);
     let load = Load {
         incompressible: true,
         events: context.events(INCOMPRESSIBLE),
@@ -88,6 +88,9 @@ pub(super) async fn backlog(context: &Context) -> Result<Outcome> {
 #[derive(Default)]
 struct Drains {
     per_second: Vec<f64>,
+    /// Live events that were delivered a second after it, and the drained ones by them.
+    live: Vec<f64>,
+    of_live: Vec<f64>,
     /// The p99 of fresh events in ms, meanwhile, after it, and the one by the other.
     fresh: Vec<f64>,
     normal: Vec<f64>,
@@ -96,22 +99,23 @@ struct Drains {
 }
 
 impl Drains {
-    fn add(&mut self, (per_second, slices): (f64, Vec<f64>), normal: f64) {
+    fn add(&mut self, (per_second, slices): (f64, Vec<f64>), normal: f64, live: f64) {
         self.slices += slices.len();
         let fresh = Figure::median("", slices, None).value;
         self.per_second.push(per_second);
+        self.live.push(live);
+        self.of_live.push(per_second / live);
         self.fresh.push(fresh);
         self.normal.push(normal);
         self.ratios.push(fresh / normal);
     }
 
-    fn tell(self, live: f64, outcome: &mut Outcome) {
-        let of_live = self.per_second.iter().map(|drained| drained / live).collect();
+    fn tell(self, outcome: &mut Outcome) {
         let rounds = self.ratios.len();
         for figure in [
-            Figure::told("live events/s", live),
+            Figure::median("live events/s", self.live, None),
             Figure::median("drained events/s", self.per_second, None),
-            Figure::median("drained, of live throughput", of_live, Some(Target::AtLeast(0.7))),
+            Figure::median("drained, of live throughput", self.of_live, Some(Target::AtLeast(0.7))),
             Figure::median("fresh p99 ms, normally", self.normal, None),
             Figure::median("fresh p99 ms, while it drains", self.fresh, None),
             Figure::median("fresh p99, of normal", self.ratios, Some(Target::Below(2.0))),
