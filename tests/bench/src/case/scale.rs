@@ -31,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
 /// Events on their way while as many are published as are delivered: of 16 publishes.
 const UNDELIVERED: usize = 1_600;
+/// How many times as many events as at the rates are delivered in about the same time where as many are published as are delivered.
+const FULL: usize = 3;
 /// How much more an event may cost on four deliverers than on one.
 const MOST: f64 = 1.1;
 
@@ -48,7 +50,7 @@ enum Share {
     Same,
     /// Each of its deliverers gets the same: there are more because there is more to do.
     Grown,
-    /// As much as is delivered, so many events being on their way: of the rate, only the number of events is taken.
+    /// As much as is delivered, [`UNDELIVERED`] events being on their way.
     Full,
     /// The same for all, each publish being of many accounts, which many deliverers share.
     Spread,
@@ -218,7 +220,7 @@ impl Installation {
         let events = usize::try_from(rate * context.seconds(5))?;
         let load = match share {
             Share::Full => {
-                Load { undelivered: Some(UNDELIVERED), ..Load::steady(audience, events) }
+                Load { undelivered: Some(UNDELIVERED), ..Load::steady(audience, events * FULL) }
             }
             _ => Load { batch: BATCH, ..Load::paced(audience, events, rate) },
         };
