@@ -11,6 +11,7 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteRow},
 };
 use tokio::time::{Instant, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::{
@@ -168,7 +169,7 @@ impl SqliteQueue {
     }
 
     /// Fetches all rows in a task of its own: whoever asks may be on a thread that hardly gets a processor, and would keep the
-    /// connection from everybody else until it does.
+    /// connection from everybody else until it does. Who stops asking ends it.
     async fn fetch_apart(
         &self,
         query: Query<'static, Sqlite, SqliteArguments>,
@@ -176,10 +177,10 @@ impl SqliteQueue {
         let reader = self.reader.clone();
         #[expect(
             clippy::disallowed_methods,
-            reason = "it ends with the query, which changes nothing"
+            reason = "it is aborted with whoever asks, and changes nothing"
         )]
         let fetching = tokio::spawn(async move { query.fetch_all(&reader).await });
-        fetching.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+        AbortOnDropHandle::new(fetching).await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
     pub(super) async fn count_ready(&self) -> Result<u64> {
@@ -232,7 +233,7 @@ fn parked_chunk(row: &SqliteRow) -> Result<ParkedChunk> {
 #[cfg(test)]
 mod tests {
     use futures::{FutureExt, future::BoxFuture};
-    use tokio::time::timeout;
+    use tokio::{runtime::Handle, task::yield_now, time::timeout};
 
     use super::*;
     use crate::{Queue, SqliteOptions};
@@ -268,5 +269,24 @@ mod tests {
             let appended = timeout(Duration::from_secs(10), append).await;
             appended.expect("the connection is free").expect("append");
         }
+    }
+
+    #[tokio::test]
+    async fn a_read_ends_with_whoever_asks() {
+        let queue = SqliteQueue::open(SqliteOptions::default()).await.expect("open");
+        let connection = queue.reader.acquire().await.expect("the only connection");
+        let tasks = || Handle::current().metrics().num_alive_tasks();
+        let before = tasks();
+        let mut read = queue.first_parked(Partition(1), SinkSid::from_u128(1), Class::Backlog);
+        assert!((&mut read).now_or_never().is_none());
+        assert_eq!(tasks(), before + 1, "it waits for the connection");
+        drop(read);
+        let ended = async {
+            while tasks() > before {
+                yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(10), ended).await.expect("nobody waits for the connection");
+        drop(connection);
     }
 }
