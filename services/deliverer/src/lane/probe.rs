@@ -33,7 +33,8 @@ impl Runner {
         self.have_loaded().await;
         self.return_stale(linger * 2);
         let due = self.load_for_probe().await;
-        if !self.has_work() {
+        // Whether a backlog rests is not asked: a probe is one request, and nobody would wake the lane when the rest is over.
+        if self.drained.is_empty() && self.lane.oldest_fresh().is_none() {
             self.share.leave();
             return Some(due.unwrap_or_else(|| Instant::now() + EXPIRY_INTERVAL));
         }

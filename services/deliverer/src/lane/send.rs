@@ -79,7 +79,7 @@ impl Runner {
         }
     }
 
-    pub(super) fn has_work(&self) -> bool {
+    fn has_work(&self) -> bool {
         !self.halved.is_empty() || self.may_drain() || self.lane.oldest_fresh().is_some()
     }
 

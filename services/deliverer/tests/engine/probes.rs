@@ -34,6 +34,20 @@ async fn a_sink_that_is_down_costs_one_probe_at_a_time_each_of_another_event() {
     deliverer.stop().await;
 }
 
+/// A backlog rests after its requests where fresh events came lately.
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_is_due_while_the_backlog_rests_is_not_put_off() {
+    let mut world = World::with([sink(1)]);
+    world.settings.delivery.backoff_base = Duration::from_millis(1);
+    world.settings.delivery.backoff_cap = Duration::from_millis(1);
+    world.sinks.answer(sid(1), |_| Answer::status(500).after(Duration::from_millis(5)));
+    let deliverer = world.start().await;
+    world.publish(ids("a", 20), &[1]).await;
+    let probed = |world: &World| world.sinks.requests(sid(1)).len() >= 50;
+    world.until("it is probed again and again", 4 * SECOND, probed).await;
+    deliverer.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_bad_event_does_not_keep_a_sink_down() {
     let world = World::with([sink(1)]);
