@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 
 use millrace_domain::Timestamp;
-use sqlx::{AssertSqlSafe, Executor as _, PgConnection, PgPool, Row as _, postgres::PgPoolOptions};
+use sqlx::{
+    AssertSqlSafe, Executor as _, PgConnection, PgPool, Postgres, Row as _, Transaction,
+    postgres::PgPoolOptions,
+};
 
 use super::{
     AttemptEntry, DropEntry, Entries, ErrorEntry, LogId, SqlLogs, Written,
@@ -52,7 +55,7 @@ pub async fn open(url: &str, options: &Options) -> Result<SqlLogs, OpenError> {
     Ok(SqlLogs { pool, kept, rows: Rows::Postgres(writers) })
 }
 
-/// Makes the days that are missing, and then drops those that are over; callers take turns making.
+/// Makes the days that are missing, and then drops those that are over; callers take turns.
 pub(super) async fn keep_days(pool: &PgPool, now: Timestamp) -> Result<(), Fault> {
     let mut over = Vec::new();
     for log in LOGS {
@@ -68,11 +71,18 @@ pub(super) async fn keep_days(pool: &PgPool, now: Timestamp) -> Result<(), Fault
     Ok(())
 }
 
-/// Makes the days of a log that are missing; tells which tables were there.
-async fn make_days(pool: &PgPool, log: Log, now: Timestamp) -> Result<HashSet<String>, Fault> {
+/// Begins a transaction that no other one of these is beside: who drops a day while another does may find it half gone ("could not
+/// find tuple for parent of relation").
+async fn in_turn(pool: &PgPool) -> Result<Transaction<'static, Postgres>, Fault> {
     let mut transaction = pool.begin().await?;
     let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(DAYS_TURN);
     lock.execute(&mut *transaction).await?;
+    Ok(transaction)
+}
+
+/// Makes the days of a log that are missing; tells which tables were there.
+async fn make_days(pool: &PgPool, log: Log, now: Timestamp) -> Result<HashSet<String>, Fault> {
+    let mut transaction = in_turn(pool).await?;
     let there = days_of(&mut transaction, log).await?;
     for day in log.oldest(now)..=Log::newest(now) {
         let name = log.table_of(day);
@@ -95,7 +105,7 @@ async fn make_days(pool: &PgPool, log: Log, now: Timestamp) -> Result<HashSet<St
 /// somebody reads for long, the days stay until the next time.
 async fn drop_days(pool: &PgPool, tables: Vec<String>) -> Result<(), Fault> {
     for name in tables {
-        let mut transaction = pool.begin().await?;
+        let mut transaction = in_turn(pool).await?;
         let patience = AssertSqlSafe(format!("SET LOCAL lock_timeout = '{DROP_PATIENCE}'"));
         sqlx::raw_sql(patience).execute(&mut *transaction).await?;
         let dropped = AssertSqlSafe(format!("DROP TABLE IF EXISTS {name}"));
