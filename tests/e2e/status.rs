@@ -22,10 +22,18 @@ async fn status(stack: &Stack, sink: &Sink) -> Value {
     }
 }
 
-/// Waits for a status that is so.
+/// Waits for a status that is so, and prints what was seen before.
 async fn until(stack: &Stack, sink: &Sink, what: &str, so: impl Fn(&Value) -> bool) -> Value {
     let so = &so;
-    eventually(what, || async move { Some(status(stack, sink).await).filter(so) }).await
+    let look = || async move {
+        let seen = status(stack, sink).await;
+        if so(&seen) {
+            return Some(seen);
+        }
+        println!("not yet so that {what}: {seen}");
+        None
+    };
+    eventually(what, look).await
 }
 
 #[tokio::test]
